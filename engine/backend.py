@@ -1,0 +1,91 @@
+"""The object that runs a model, and the choice between three of them."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import BackendUnavailable
+from engine.spec import DEFAULT_MODEL, ModelSpec, find_model, read_spec
+
+log = logging.getLogger(__name__)
+
+BackendName = Literal["auto", "tensorrt", "openvino", "onnxruntime"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+class Pending(Protocol):
+    """A batch on its way through the network."""
+
+    def result(self) -> NDArray[np.float32]:
+        """Waits, and returns ab: (N, 2, h, w) float32, CIELAB units. The caller owns it."""
+        ...
+
+
+class Backend(Protocol):
+    """Runs one model. Use it from one thread; close it there."""
+
+    name: str  # "openvino"
+    description: str  # "OpenVINO 2026.4, bf16, Intel Xeon"
+    precision: str  # "fp32", "bf16" or "fp16": what it really computes in
+    spec: ModelSpec
+
+    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
+        """L: (N, 1, H, W) float32, 0..100. Returns ab: (N, 2, h, w) float32, CIELAB units."""
+        ...
+
+    def submit(self, L: NDArray[np.float32]) -> Pending:
+        """Starts a batch and returns at once. L must stay unchanged until its result is read."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    backend: BackendName = "auto",
+    precision: Precision = "auto",
+    *,
+    threads: int | None = None,
+) -> Backend:
+    """Opens a model file on the backend asked for, or on the best one this machine has.
+
+    Raises:
+        ModelNotFound, BadModel: the file is missing or breaks the contract.
+        BackendUnavailable: a backend asked for by name cannot run here; the text says why.
+        ValueError: unknown backend or precision.
+    """
+    if backend not in get_args(BackendName):
+        raise ValueError(f"unknown backend {backend!r}: one of {', '.join(get_args(BackendName))}")
+    if precision not in get_args(Precision):
+        raise ValueError(f"unknown precision {precision!r}: one of {', '.join(get_args(Precision))}")
+    spec = read_spec(find_model(model))
+    chosen, why = (backend, "asked for") if backend != "auto" else choose()
+    log.info("backend: %s (%s)", chosen, why)
+    match chosen:
+        case "tensorrt":
+            raise BackendUnavailable("the TensorRT backend is not part of this version yet")
+        case "openvino":
+            from engine.openvino_backend import OpenVINOBackend
+
+            return OpenVINOBackend(spec, precision=precision, threads=threads)
+        case _:
+            from engine.onnxruntime_backend import OnnxRuntimeBackend
+
+            return OnnxRuntimeBackend(spec, precision=precision, threads=threads)
+
+
+def choose() -> tuple[BackendName, str]:
+    """Returns the best backend here and the reason in words."""
+    machine = platform.machine().lower()
+    if machine not in ("x86_64", "amd64"):
+        return "onnxruntime", f"OpenVINO is chosen on x86-64 only, this is {machine}"
+    if find_spec("openvino") is None:
+        return "onnxruntime", "OpenVINO is not installed: pip install openvino"
+    return "openvino", "the fastest on an x86-64 CPU"

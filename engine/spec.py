@@ -1,0 +1,113 @@
+"""What a model file promises: read from its metadata, checked before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+
+from engine.errors import BadModel, ModelNotFound
+
+MODELS = Path(__file__).parent / "models"
+DEFAULT_MODEL = "kinema"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The contract of one model file.
+
+    Input `L`: float32 (N, 1, H, W), CIELAB lightness 0..100.
+    Output `ab`: float32 (N, 2, h, w), CIELAB units; h and w are a fraction of H and W.
+    """
+
+    path: Path
+    name: str
+    version: str = ""
+    architecture: str = ""
+    height: int = 256  # preferred H, pixels
+    width: int = 256  # preferred W, pixels
+    fixed_size: bool = False  # the graph takes no other H and W than the preferred ones
+    multiple: int = 32  # H and W must be multiples of this
+    license: str = ""
+    training_data: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+def find_model(name: str | Path) -> Path:
+    """Returns the file of a packaged model's name or of a path.
+
+    Raises ModelNotFound, and names the packaged models.
+    """
+    path = Path(name)
+    if path.suffix == ".onnx" or path.exists():
+        if path.is_file():
+            return path
+        raise ModelNotFound(f"no model file {path}")
+    packaged = MODELS / f"{name}.onnx"
+    if packaged.is_file():
+        return packaged
+    known = ", ".join(sorted(p.stem for p in MODELS.glob("*.onnx"))) or "none"
+    raise ModelNotFound(f"no model {str(name)!r}: packaged are {known}; or give an .onnx file")
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Reads and checks a model file's contract.
+
+    Raises BadModel with the reason when the file is not ONNX or has other inputs and outputs.
+    """
+    try:
+        model = onnx.load(str(path))
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf and checker raise unrelated classes
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadModel(f"{path} is not a readable ONNX model: {reason}") from error
+
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    input_shape = _check_value(path, "input", inputs, "L", channels=1)
+    _check_value(path, "output", list(model.graph.output), "ab", channels=2)
+
+    props = {entry.key: entry.value for entry in model.metadata_props}
+    fixed = all(isinstance(size, int) for size in input_shape[2:])
+    try:
+        height = int(input_shape[2]) if fixed else int(props.get("height", 256))
+        width = int(input_shape[3]) if fixed else int(props.get("width", 256))
+        scores = json.loads(props.get("scores", "{}"))
+        return ModelSpec(
+            path=path,
+            name=props.get("name", path.stem),
+            version=props.get("version", ""),
+            architecture=props.get("architecture", ""),
+            height=height,
+            width=width,
+            fixed_size=fixed,
+            multiple=int(props.get("multiple", 32)),
+            license=props.get("license", ""),
+            training_data=props.get("training_data", ""),
+            scores=scores,
+        )
+    except ValueError as error:
+        raise BadModel(f"{path} has unreadable metadata: {error}") from error
+
+
+def _check_value(
+    path: Path, kind: str, values: list[onnx.ValueInfoProto], name: str, *, channels: int
+) -> list[int | str]:
+    """Returns the shape, a string standing for a dynamic axis; raises BadModel."""
+    wanted = f"float32 {name!r} of shape (N, {channels}, H, W)"
+    if [value.name for value in values] != [name]:
+        found = ", ".join(value.name for value in values) or "nothing"
+        raise BadModel(f"{path} breaks the model contract: {kind} must be {wanted}, found {found}")
+    tensor = values[0].type.tensor_type
+    shape: list[int | str] = [
+        dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or "?")
+        for dim in tensor.shape.dim
+    ]
+    type_name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    if tensor.elem_type != onnx.TensorProto.FLOAT or len(shape) != 4 or shape[1] != channels:
+        found = f"{type_name} {tuple(shape)}"
+        raise BadModel(f"{path} breaks the model contract: {kind} must be {wanted}, found {found}")
+    return shape
