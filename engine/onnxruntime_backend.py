@@ -1,0 +1,57 @@
+"""Runs a model in ONNX Runtime: everywhere, on its CPU, CoreML, DirectML or CUDA provider."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from engine.errors import BackendUnavailable, BadModel
+from engine.spec import ModelSpec
+
+_WANTED = (
+    "CUDAExecutionProvider",
+    "CoreMLExecutionProvider",
+    "DmlExecutionProvider",
+    "CPUExecutionProvider",
+)
+
+
+class OnnxRuntimeBackend:
+    """Backend over an `onnxruntime.InferenceSession`; computes in float32."""
+
+    name = "onnxruntime"
+
+    def __init__(self, spec: ModelSpec, *, precision: str = "auto", threads: int | None = None):
+        if precision not in ("auto", "fp32"):
+            raise BackendUnavailable(
+                f"ONNX Runtime computes in fp32 here, not {precision}: "
+                "use --precision fp32, or --backend openvino for bf16"
+            )
+        self.spec = spec
+        self.precision = "fp32"
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # errors; warnings speak of graph internals
+        if threads:
+            options.intra_op_num_threads = threads
+        available = ort.get_available_providers()
+        providers = [name for name in _WANTED if name in available]
+        try:
+            self._session = ort.InferenceSession(str(spec.path), options, providers=providers)
+        except Exception as error:  # onnxruntime's classes share no base but Exception
+            raise BadModel(f"ONNX Runtime cannot run {spec.path}: {error}") from error
+        used = self._session.get_providers()[0].removesuffix("ExecutionProvider")
+        self.description = f"ONNX Runtime {ort.__version__} {used}, fp32"
+        # One worker: `run` releases the interpreter lock, and frames stay in order.
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="onnxruntime")
+
+    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._session.run(["ab"], {"L": L})[0]
+
+    def submit(self, L: NDArray[np.float32]) -> Future[NDArray[np.float32]]:
+        return self._worker.submit(self, L)
+
+    def close(self) -> None:
+        self._worker.shutdown()

@@ -1,0 +1,39 @@
+"""What can go wrong on the way of a frame."""
+
+from __future__ import annotations
+
+
+class StreamError(Exception):
+    """Base of every error that `stream` raises on purpose; its text is meant for the user."""
+
+
+class SourceError(StreamError):
+    """A source cannot be opened or read."""
+
+
+class SourceNotFound(SourceError, FileNotFoundError):
+    """There is nothing at the source's path."""
+
+
+class BadSource(SourceError, ValueError):
+    """The source holds no picture that can be decoded."""
+
+
+class SinkError(StreamError):
+    """A sink cannot be opened or written."""
+
+
+class SinkExists(SinkError, FileExistsError):
+    """The output is there already, and overwriting was not asked for."""
+
+
+class BadSink(SinkError, ValueError):
+    """No such container, codec or pixel format for the output."""
+
+
+class NotYet(StreamError, NotImplementedError):
+    """A source, sink or option that is planned and not part of this version."""
+
+
+class Interrupted(StreamError, KeyboardInterrupt):
+    """Ctrl-C or SIGTERM."""
