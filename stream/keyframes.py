@@ -1,0 +1,38 @@
+"""Which frames go through the network, when it is too slow, or too dear, for all of them."""
+
+from __future__ import annotations
+
+from stream.memory import Memory
+from stream.motion import Path, View
+
+OLDEST_SHARE = 0.15  # of the picture: that much without a trusted colour asks for a new one
+
+
+class KeyFrames:
+    """Chooses the first frame of each shot, and those at which carried colours have grown old."""
+
+    def __init__(self, every: int) -> None:
+        if every < 1:
+            raise ValueError(f"every must be 1 or more, got {every}")
+        self.every = every  # the longest way from one key frame to the next; may be changed
+        self._since = 0
+        self._trust: Memory | None = None
+
+    def wants(self, view: View, back: Path | None) -> bool:
+        """Whether the next frame is a key frame. Call it once for each frame, in order.
+
+        Args:
+            view: the frame.
+            back: its way from the frame before; None at the start of a shot.
+        """
+        if self.every == 1:
+            return True
+        if self._trust is not None and back is not None:
+            self._since += 1
+            self._trust = self._trust.carry(back, view)
+            unknown = float((self._trust.count < 0.5).mean())
+            if self._since < self.every and unknown < OLDEST_SHARE:
+                return False
+        self._since = 0
+        self._trust = Memory.start(view, Memory.nothing(view).ab)
+        return True

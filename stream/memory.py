@@ -1,0 +1,74 @@
+"""The colours seen so far in a shot, carried along its motion and averaged.
+
+Plain NumPy: at a few thousand points a call into OpenCV costs as much as the arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from stream.motion import Path, Plane, View, follow
+
+TOLERANCE = 2.0  # L: what quantisation and coding noise alone do to an area average
+TEXTURE_SHARE = 0.35  # of the local contrast: what an error of a third of a pixel does
+GRAIN_SHARE = 3.0  # of the measured grain (the median mismatch of what stays in place)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Mean colours, the lightness they were seen with, and how many frames they rest on."""
+
+    ab: Plane  # (2, h, w), CIELAB units
+    L: Plane  # (h, w), 0..100: a colour belongs to what looked like this
+    count: Plane  # (h, w), frames; 0 where nothing is known
+    grain: float = 0.0  # L
+
+    @classmethod
+    def nothing(cls, view: View) -> Memory:
+        """Knows no colour yet."""
+        none = np.zeros_like(view.L)
+        return cls(np.stack([none, none]), view.L, none)
+
+    @classmethod
+    def start(cls, view: View, ab: Plane) -> Memory:
+        """The memory of one frame. ab: (2, h, w) float32, CIELAB units."""
+        return cls(ab, view.L, np.ones_like(view.L))
+
+    def carry(self, path: Path, view: View) -> Memory:
+        """Moves all to where it is in `view`, and doubts what does not look alike there."""
+        state = cv2.merge([self.ab[0], self.ab[1], self.L, self.count])
+        moved = follow(state, path.points)
+        planes = np.ascontiguousarray(moved.transpose(2, 0, 1))  # (4, h, w)
+        ab, L, count = planes[:2], planes[2], planes[3]
+
+        gain, offset = _fit_brightness(L, view.L, path.seen)
+        L = gain * L + offset
+        mismatch = np.abs(L - view.L)
+        tolerance = TEXTURE_SHARE * view.contrast + (TOLERANCE + GRAIN_SHARE * self.grain)
+        alike = np.exp(-np.square(mismatch / tolerance))
+        grain = float(np.median(mismatch[::3, ::3]))  # every ninth point is enough for a median
+        grain = 0.9 * self.grain + 0.1 * min(grain, 4.0)
+        return Memory(ab, L, count * alike * path.seen, grain)
+
+    def blend(self, view: View, ab: Plane, *, longest: float) -> Memory:
+        """Adds one frame to the mean, which then rests on at most `longest` + 1 frames."""
+        count = np.minimum(self.count, longest) + 1
+        weight = 1 / count
+        mean_ab = self.ab + (ab - self.ab) * weight
+        mean_L = self.L + (view.L - self.L) * weight
+        return replace(self, ab=mean_ab, L=mean_L, count=count)
+
+
+def _fit_brightness(L: Plane, target: Plane, weight: Plane) -> tuple[float, float]:
+    """Returns the gain and offset that bring L closest to `target`, in weighted least squares."""
+    w, x, y = weight.ravel(), L.ravel(), target.ravel()
+    total = float(w.sum()) + 1e-6
+    wx = w * x
+    mean_x, mean_y = float(wx.sum()) / total, float(np.dot(w, y)) / total
+    spread = float(np.dot(wx, x)) / total - mean_x**2
+    shared = float(np.dot(wx, y)) / total - mean_x * mean_y
+    gain = min(max((shared + 4.0) / (spread + 4.0), 0.5), 2.0)  # a flat picture keeps gain 1
+    return gain, mean_y - gain * mean_x
