@@ -31,9 +31,5 @@ class BadSink(SinkError, ValueError):
     """No such container, codec or pixel format for the output."""
 
 
-class NotYet(StreamError, NotImplementedError):
+class NotYetError(StreamError, NotImplementedError):
     """A source, sink or option that is planned and not part of this version."""
-
-
-class Interrupted(StreamError, KeyboardInterrupt):
-    """Ctrl-C or SIGTERM."""

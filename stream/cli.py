@@ -1,0 +1,249 @@
+"""The command: the only place that prints or exits."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from engine.errors import EngineError
+from stream.errors import StreamError
+
+COMMANDS = ("colorize", "verify", "models", "train", "evaluate", "bench", "serve", "doctor")
+FAILED, INTERRUPTED = 1, 130
+
+app = typer.Typer(
+    name="kinemacolor",
+    help="Colorizes black-and-white video as it plays.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+models_app = typer.Typer(help="List, inspect, import, export and build models.")
+app.add_typer(models_app, name="models")
+# Standard output may be a pipe that takes frames, so everything said goes to standard error.
+console = Console(stderr=True, highlight=False)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the command `kinemacolor`; `colorize` may be left out."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] not in COMMANDS and arguments[0] not in ("--help", "--version"):
+        arguments.insert(0, "colorize")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(args=arguments, prog_name="kinemacolor", standalone_mode=True)
+    except (StreamError, EngineError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        console.print("stopped")
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        raise SystemExit(FAILED) from None
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str) -> None:
+    first_line = " ".join(message.split())
+    print(f"kinemacolor: {first_line}", file=sys.stderr)
+    raise SystemExit(FAILED)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"kinemacolor {installed('kinemacolor')}")
+        raise typer.Exit
+
+
+@app.command()
+def colorize(
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="film.mkv, picture.jpg, folder/, -, test:"),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="SINK", help="film-color.mkv, folder/, -, null:"),
+    ] = None,
+    model: Annotated[str, typer.Option(help="Packaged model, or an .onnx file.")] = "kinema",
+    backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino, onnxruntime")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16")] = "auto",
+    steady: Annotated[
+        str, typer.Option(help="Temporal smoothing: off, live, film; auto is film for files.")
+    ] = "auto",
+    steady_strength: Annotated[float, typer.Option(min=0.0, help="1 is normal.")] = 1.0,
+    saturation: Annotated[float, typer.Option(min=0.0, max=4.0, help="Multiplies colour.")] = 1.0,
+    upsample: Annotated[str, typer.Option(help="guided, bilinear")] = "guided",
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Grey and colour side by side.")
+    ] = False,
+    codec: Annotated[
+        str | None, typer.Option(help="h264, hevc, av1, vp9, ffv1, prores, or an FFmpeg encoder.")
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="auto, x264, nvenc, qsv, amf")] = "auto",
+    crf: Annotated[float, typer.Option(min=0, max=63, help="Quality; lower is better.")] = 18.0,
+    preset: Annotated[str, typer.Option(help="x264's speed names.")] = "veryfast",
+    start: Annotated[str, typer.Option(help="Skip to this time (seconds or HH:MM:SS).")] = "0",
+    duration: Annotated[str | None, typer.Option(help="Stop after this much film.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.json")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    no_progress: Annotated[bool, typer.Option("--no-progress")] = False,
+) -> None:
+    """Colorizes films and pictures: SOURCE in, SINK out."""
+    _start_log(quiet)
+    from stream.jobs import Settings, open_network, plan_jobs, run_job
+
+    settings = Settings(
+        model=model,
+        backend=backend,
+        precision=precision,
+        steady=steady,
+        steady_strength=steady_strength,
+        saturation=saturation,
+        upsample=upsample,
+        compare=compare,
+        codec=codec,
+        encoder=encoder,
+        crf=crf,
+        preset=preset,
+        start_seconds=_seconds(start),
+        duration_seconds=None if duration is None else _seconds(duration),
+        overwrite=overwrite,
+    )
+    jobs = plan_jobs(sources, output, settings)
+    reports, failures = [], []
+    with open_network(settings) as network:
+        for job in jobs:
+            try:
+                reports.append(
+                    run_job(
+                        job,
+                        network,
+                        settings,
+                        console=None if quiet else console,
+                        progress=not (quiet or no_progress),
+                    )
+                )
+            except StreamError as error:
+                if len(jobs) == 1:
+                    raise
+                failures.append(f"{job.source}: {error}")
+                console.print(f"failed: {failures[-1]}", markup=False)
+    if report is not None:
+        body: Any = reports[0] if len(reports) == 1 else reports
+        report.write_text(json.dumps(body, indent=2) + "\n")
+    if failures:
+        _fail(f"{len(failures)} of {len(jobs)} failed; first: {failures[0]}")
+
+
+@app.command()
+def verify(source: Path, result: Path) -> None:
+    """Proves that luma, frames, times, sound and tags of RESULT are those of SOURCE."""
+    _start_log(quiet=True)
+    from stream.verify import verify as compare
+
+    checks = compare(source, result)
+    for check in checks:
+        print(f"{'ok  ' if check.passed else 'FAIL'}  {check.name:<10} {check.detail}")
+    if not all(check.passed for check in checks):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def doctor() -> None:
+    """Prints what this machine can do, and what to install for more."""
+    from stream.doctor import examine
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for finding in examine():
+        table.add_row("ok" if finding.good else "-", finding.subject, finding.detail)
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def bench() -> None:
+    """Measures this machine: not part of this version yet."""
+    _fail("bench is not part of this version yet: see benchmarks/ in the source for the scripts")
+
+
+@app.command()
+def serve() -> None:
+    """The browser application: not part of this version yet."""
+    _fail("serve is not part of this version yet")
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Lists the packaged models."""
+    from engine import read_spec
+    from engine.spec import MODELS
+
+    for path in sorted(MODELS.glob("*.onnx")):
+        spec = read_spec(path)
+        size = path.stat().st_size / 1e6
+        print(f"{path.stem:<12} {spec.version:<8} {spec.architecture:<28} {size:5.1f} MB")
+
+
+@models_app.command("info")
+def models_info(model: Annotated[str, typer.Argument()] = "kinema") -> None:
+    """Prints what a model file says of itself."""
+    from engine import find_model, read_spec
+
+    spec = read_spec(find_model(model))
+    size = f"{spec.height}x{spec.width}{'' if not spec.fixed_size else ' (fixed)'}"
+    for name, value in (
+        ("file", spec.path),
+        ("name", spec.name),
+        ("version", spec.version),
+        ("architecture", spec.architecture),
+        ("size", size),
+        ("license", spec.license),
+        ("training data", spec.training_data),
+        *((f"score {key}", value) for key, value in spec.scores.items()),
+    ):
+        print(f"{name:<22} {value}")
+
+
+def _seconds(text: str) -> float:
+    """`90`, `1:30` or `00:01:30.5`, as FFmpeg reads them."""
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no time: use seconds or HH:MM:SS") from None
+    if len(parts) > 3 or min(parts) < 0:
+        raise typer.BadParameter(f"{text!r} is no time: use seconds or HH:MM:SS")
+    total = 0.0
+    for part in parts:
+        total = total * 60 + part
+    return total
+
+
+def _start_log(quiet: bool) -> None:
+    import av.logging
+
+    av.logging.set_level(av.logging.FATAL)  # FFmpeg's own lines; errors come as exceptions
+    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
+    logging.basicConfig(
+        level=logging.ERROR if quiet else logging.INFO, handlers=[handler], format="%(message)s"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Where a frame becomes colour: luma -> L -> network -> ab -> steady -> chroma planes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backend import Backend, Pending
+from engine.spec import ModelSpec
+from stream.chroma import Upsample, chroma_planes, extract_L, resize
+from stream.frames import (
+    FrameEncoding,
+    colored_pix_fmt,
+    copy_luma,
+    frame_encoding,
+    new_frame,
+    plane_view,
+    to_luma_format,
+)
+from stream.sources import Item
+from stream.stats import Stats
+from stream.steady import Steady, make_steady
+
+# Batches under way at once. Two cores are kept busy by two; the third hides the gap between.
+OVERLAP = 3
+
+
+@dataclass
+class Work:
+    """One frame on its way through the colorizer."""
+
+    frame: av.VideoFrame
+    encoding: FrameEncoding
+    guide: NDArray[Any]  # luma codes at chroma size
+    L: NDArray[np.float32]  # (H, W), the network's input
+    turns: int  # quarter turns counter-clockwise that set the picture upright
+    pending: Pending
+    ab: NDArray[np.float32] | None = field(default=None)  # (2, h, w), final
+
+
+class Colorizer:
+    """Gives frames their colours, several under way at once. Use it on one thread.
+
+    Args:
+        backend: runs the network.
+        steady: smooths ab in time; None leaves each frame by itself.
+        saturation: multiplies ab; 1 is the network's own colour.
+        upsample: `guided` stops colour at luma edges, `bilinear` does not.
+        compare: frames of double width, grey on the left and colour on the right.
+        pix_fmts: what the sink takes; empty means anything.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        steady: Steady | None = None,
+        saturation: float = 1.0,
+        upsample: Upsample = "guided",
+        compare: bool = False,
+        pix_fmts: Iterable[str] = (),
+        overlap: int = OVERLAP,
+    ) -> None:
+        self.backend = backend
+        self.steady = steady or make_steady("off")
+        self.saturation = saturation
+        self.upsample = upsample
+        self.compare = compare
+        self.pix_fmts = set(pix_fmts)
+        self.overlap = overlap
+        self.encoding: FrameEncoding | None = None  # of the last frame seen
+
+    def colorize(self, items: Iterable[Item], stats: Stats | None = None) -> Iterator[Item]:
+        """Yields every frame coloured, in order, and every packet as it came, in its place."""
+        stats = stats or Stats()
+        leaving: deque[Work | av.Packet] = deque()  # in the source's order
+        running: deque[Work] = deque()  # in the network
+        settling: deque[Work] = deque()  # waiting for their final ab
+
+        def settle(work: Work) -> None:
+            with stats.time("infer"):
+                ab = work.pending.result()[0]
+            settling.append(work)
+            with stats.time("steady"):
+                final = self.steady.push(work.L, ab)
+            assign(final)
+
+        def assign(planes: list[NDArray[np.float32]]) -> None:
+            for ab in planes:
+                settling.popleft().ab = ab
+
+        def ready() -> Iterator[Item]:
+            while leaving:
+                first = leaving[0]
+                if isinstance(first, Work) and first.ab is None:
+                    return
+                leaving.popleft()
+                if isinstance(first, Work):
+                    with stats.time("chroma"):
+                        colored = self.finish(first)
+                    yield colored
+                else:
+                    yield first
+
+        for item in items:
+            if isinstance(item, av.VideoFrame):
+                with stats.time("extract"):
+                    work = self.begin(item)
+                leaving.append(work)
+                running.append(work)
+                if len(running) > self.overlap:
+                    settle(running.popleft())
+            else:
+                leaving.append(item)
+            yield from ready()
+        while running:
+            settle(running.popleft())
+            yield from ready()
+        assign(self.steady.flush())
+        yield from ready()
+
+    def begin(self, frame: av.VideoFrame) -> Work:
+        """Extracts L and hands it to the network; returns before the network is done."""
+        frame = to_luma_format(frame)
+        encoding = frame_encoding(frame)
+        self.encoding = encoding
+        pix_fmt = av.VideoFormat(self._pix_fmt(frame))
+        luma = plane_view(frame, 0)
+        guide = resize(luma, pix_fmt.chroma_width(frame.width), pix_fmt.chroma_height(frame.height))
+        turns = round(frame.rotation / 90) % 4
+        height, width = network_size(self.backend.spec, frame.width, frame.height, turns)
+        upright = (width, height) if turns % 2 == 0 else (height, width)
+        L = extract_L(resize(guide, *upright), encoding.encoding)
+        if turns:
+            L = np.ascontiguousarray(np.rot90(L, turns))
+        return Work(frame, encoding, guide, L, turns, self.backend.submit(L[None, None]))
+
+    def finish(self, work: Work) -> av.VideoFrame:
+        """The source's luma, bit for bit, with new chroma planes."""
+        assert work.ab is not None
+        frame = work.frame
+        colored = new_frame(
+            frame, self._pix_fmt(frame), frame.width * 2 if self.compare else frame.width
+        )
+        copy_luma(frame, colored)
+        ab = work.ab if not work.turns else np.rot90(work.ab, -work.turns, axes=(1, 2))
+        encoding = frame_encoding(colored).encoding
+        guide, planes = work.guide, (plane_view(colored, 1), plane_view(colored, 2))
+        if encoding.bit_depth != work.encoding.encoding.bit_depth:
+            guide = resize(plane_view(colored, 0)[:, : frame.width], *guide.shape[::-1])
+        if self.compare:
+            luma = plane_view(colored, 0)
+            luma[:, frame.width :] = luma[:, : frame.width]
+            for plane in planes:
+                plane[:, : guide.shape[1]] = int(encoding.chroma_offset)
+        chroma_planes(
+            guide,
+            np.ascontiguousarray(ab),
+            encoding,
+            upsample=self.upsample,
+            saturation=self.saturation,
+            out=(planes[0][:, -guide.shape[1] :], planes[1][:, -guide.shape[1] :]),
+        )
+        return colored
+
+    def _pix_fmt(self, frame: av.VideoFrame) -> str:
+        return colored_pix_fmt(frame.format, self.pix_fmts, frame.width, frame.height)
+
+
+def network_size(spec: ModelSpec, width: int, height: int, turns: int = 0) -> tuple[int, int]:
+    """The (H, W) at which a picture enters the network: its own shape, the model's own area."""
+    if spec.fixed_size:
+        return spec.height, spec.width
+    if turns % 2:
+        width, height = height, width
+    aspect = min(max(width / height, 1 / 4), 4.0)
+    area = spec.height * spec.width
+    unit = spec.multiple
+
+    def whole(size: float) -> int:
+        return max(unit, round(size / unit) * unit)
+
+    return whole((area / aspect) ** 0.5), whole((area * aspect) ** 0.5)

@@ -1,0 +1,110 @@
+"""What this machine can do, and what to install for more."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+import av
+
+from engine.backend import choose
+from engine.spec import MODELS
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination."""
+
+    subject: str
+    good: bool
+    detail: str
+
+
+def examine() -> Iterator[Finding]:
+    """Looks at processor, GPU, backends, encoders and models."""
+    yield Finding("processor", True, f"{_processor()}, {os.cpu_count()} cores")
+    yield _gpu()
+    yield from _backends()
+    name, why = choose()
+    yield Finding("auto backend", True, f"{name}: {why}")
+    yield from _encoders()
+    yield _package("PyAV", "av", f"FFmpeg {av.ffmpeg_version_info}")
+    yield _package("torch", "torch", "kinemacolor train", extra="train")
+    models = sorted(path.stem for path in MODELS.glob("*.onnx"))
+    yield Finding("models", bool(models), ", ".join(models) or "none packaged")
+
+
+def gpu_count() -> tuple[int, str]:
+    """Asks the NVIDIA driver alone. Returns the number of GPUs, and the reason for zero."""
+    name = "nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1"
+    try:
+        cuda = ctypes.CDLL(name)
+    except OSError:
+        return 0, "no NVIDIA driver"
+    status = cuda.cuInit(0)
+    if status != 0:
+        return 0, f"the NVIDIA driver does not start (cuInit: error {status})"
+    count = ctypes.c_int(0)
+    cuda.cuDeviceGetCount(ctypes.byref(count))
+    return count.value, "" if count.value else "the driver finds no GPU"
+
+
+def _gpu() -> Finding:
+    count, why = gpu_count()
+    return Finding(
+        "NVIDIA GPU", count > 0, f"{count} found" if count else f"{why}: the CPU is used"
+    )
+
+
+def _backends() -> Iterator[Finding]:
+    if find_spec("openvino") is None:
+        yield Finding("openvino", False, "not installed: pip install openvino (x86-64)")
+    else:
+        import openvino as ov
+
+        core = ov.Core()
+        can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = "bf16" if "BF16" in can else "fp32 (this CPU has no bf16)"
+        yield Finding("openvino", True, f"{version('openvino')}, {precision}")
+    if find_spec("onnxruntime") is None:
+        yield Finding("onnxruntime", False, "not installed: pip install onnxruntime")
+    else:
+        import onnxruntime as ort
+
+        providers = [p.removesuffix("ExecutionProvider") for p in ort.get_available_providers()]
+        yield Finding("onnxruntime", True, f"{ort.__version__}, {', '.join(providers)}")
+    yield Finding("tensorrt", False, "not part of this version yet")
+
+
+def _encoders() -> Iterator[Finding]:
+    for label, names in (
+        ("encoders", ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")),
+        ("GPU encoders", ("h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "h264_amf")),
+    ):
+        built = [name for name in names if name in av.codecs_available]
+        note = "; usable where the hardware and its driver are" if "GPU" in label else ""
+        yield Finding(label, bool(built), ", ".join(built) + note)
+
+
+def _package(subject: str, package: str, use: str, extra: str | None = None) -> Finding:
+    try:
+        return Finding(subject, True, f"{version(package)}, {use}")
+    except PackageNotFoundError:
+        how = f'pip install "kinemacolor[{extra}]"' if extra else f"pip install {package}"
+        return Finding(subject, False, f"not installed: {how} for {use}")
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,149 @@
+"""Hand frames from one thread to the next, and end all the threads together."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Closed(Exception):
+    """The channel takes no more items, or the whole group is stopping."""
+
+
+class Channel(Generic[T]):
+    """A bounded, ordered hand-off between two threads.
+
+    `put` waits while the channel is full. With `drop_oldest` it never waits: it discards the
+    oldest item that `may_drop` allows instead, which is what a live source needs.
+    Leaving a `with` block closes the channel; iteration then yields what is left and ends.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        drop_oldest: bool = False,
+        may_drop: Callable[[T], bool] = lambda item: True,
+    ) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1, got {capacity}")
+        self.dropped = 0
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._drop_oldest = drop_oldest
+        self._may_drop = may_drop
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, item: T) -> None:
+        """Adds `item`. Raises Closed once the channel is closed or cancelled."""
+        with self._changed:
+            if self._drop_oldest:
+                self._make_room()
+            else:
+                self._wait_until(lambda: self._closed or len(self._items) < self._capacity)
+            if self._closed:
+                raise Closed
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._changed:
+                self._wait_until(lambda: self._closed or self._items)
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def close(self) -> None:
+        """Takes no more items; those already here can still be read."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def cancel(self) -> None:
+        """Closes, and throws away what is here."""
+        with self._changed:
+            self._items.clear()
+            self._closed = True
+            self._changed.notify_all()
+
+    def __enter__(self) -> Channel[T]:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _make_room(self) -> None:
+        droppable = [i for i, item in enumerate(self._items) if self._may_drop(item)]
+        for i in reversed(droppable[: max(0, len(droppable) + 1 - self._capacity)]):
+            del self._items[i]
+            self.dropped += 1
+
+    def _wait_until(self, ready: Callable[[], object]) -> None:
+        # The timeout lets Ctrl-C through: Windows cannot interrupt an endless wait.
+        while not ready():
+            self._changed.wait(timeout=0.5)
+
+
+class StageGroup:
+    """Threads that end together: the first error stops them all and is raised.
+
+    Stages started here run in their own thread; the body of the `with` block is one more
+    stage, on the caller's thread. Leaving the block joins every thread.
+    """
+
+    def __init__(self, *channels: Channel[Any]) -> None:
+        self._channels = channels
+        self._threads: list[threading.Thread] = []
+        self._errors: list[BaseException] = []
+
+    def start(self, stage: Callable[[], None]) -> None:
+        """Runs `stage` on a thread of its own, named after it."""
+        thread = threading.Thread(target=self._run, args=(stage,), name=stage.__name__)
+        self._threads.append(thread)
+        thread.start()
+
+    def __enter__(self) -> StageGroup:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool:
+        if error is not None and not isinstance(error, Closed):
+            self._fail(error)
+        while any(thread.is_alive() for thread in self._threads):
+            try:
+                for thread in self._threads:
+                    thread.join()
+            except BaseException as late:  # a second Ctrl-C while joining
+                self._fail(late)
+        if self._errors and self._errors[0] is not error:
+            raise self._errors[0]
+        return kind is not None and issubclass(kind, Closed)
+
+    def _run(self, stage: Callable[[], None]) -> None:
+        try:
+            stage()
+        except Closed:
+            pass
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._errors.append(error)
+        for channel in self._channels:
+            channel.cancel()

@@ -1,0 +1,83 @@
+"""The data path: source -> decode -> colorize -> encode -> sink, readable top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import av
+
+from stream.colorize import Colorizer
+from stream.handoff import Channel, StageGroup
+from stream.sinks import Sink
+from stream.sources import Item, Source
+from stream.stats import Stats
+
+# Frames waiting in each channel. More does not make a film faster, it only takes memory.
+FILE_CAPACITY = 6
+LIVE_CAPACITY = 2
+
+
+def run(
+    source: Source,
+    colorizer: Colorizer,
+    sink: Sink,
+    *,
+    stats: Stats | None = None,
+    on_frame: Callable[[Stats], None] | None = None,
+) -> Stats:
+    """Colorizes everything the source yields into the sink.
+
+    Three threads: decoding, colorizing (the caller's, which owns the backend) and encoding.
+    The first error anywhere stops all three and is raised once; the caller then finishes or
+    abandons the sink.
+
+    Args:
+        on_frame: called on the encoding thread after each frame, for a progress bar.
+    """
+    stats = stats or Stats()
+    capacity = LIVE_CAPACITY if source.live else FILE_CAPACITY
+    decoded: Channel[Item] = Channel(
+        capacity, drop_oldest=source.live, may_drop=lambda item: isinstance(item, av.VideoFrame)
+    )
+    colored: Channel[Item] = Channel(capacity)
+
+    def decode() -> None:
+        with decoded:
+            for item in _timed(source, stats):
+                decoded.put(item)
+
+    def encode() -> None:
+        for item in colored:
+            with stats.time("encode"):
+                sink.write(item)
+            if isinstance(item, av.VideoFrame):
+                stats.frames_out += 1
+                stats.position_seconds = item.time or 0.0
+                if stats.first_frame_seconds is None:
+                    stats.first_frame_seconds = stats.elapsed_seconds
+                if on_frame is not None:
+                    on_frame(stats)
+            else:
+                stats.packets_copied += 1
+
+    with StageGroup(decoded, colored) as group:
+        group.start(decode)
+        group.start(encode)
+        with colored:
+            for item in colorizer.colorize(decoded, stats):
+                colored.put(item)
+    stats.dropped = decoded.dropped
+    return stats
+
+
+def _timed(source: Source, stats: Stats) -> Iterator[Item]:
+    items = iter(source)
+    while True:
+        begin = time.perf_counter()
+        item = next(items, None)
+        stats.seconds["decode"] += time.perf_counter() - begin
+        if item is None:
+            return
+        stats.frames_in += isinstance(item, av.VideoFrame)
+        yield item

@@ -1,0 +1,64 @@
+"""Sound, subtitles, chapters and tags: carried from source to output without decoding."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import av
+import av.error
+
+log = logging.getLogger(__name__)
+
+
+class Copies:
+    """The output's copies of every stream but the video one; packets are sent to theirs."""
+
+    def __init__(self, source: Any, target: Any, video: Any, *, trimmed: bool = False) -> None:
+        self.left_out: list[str] = []  # in words, for the log and the report
+        self._streams: dict[int, Any] = {}
+        for stream in source.streams:
+            if stream.index == video.index:
+                continue
+            copy = self._add(stream, target)
+            if copy is not None:
+                self._streams[stream.index] = copy
+        for key, value in source.metadata.items():
+            if key not in ("encoder", "major_brand", "minor_version", "compatible_brands"):
+                target.metadata[key] = value
+        if not trimmed and source.chapters():
+            target.set_chapters(source.chapters())
+
+    def retarget(self, packet: Any) -> bool:
+        """Points a packet at its copy; False when its stream was left out."""
+        copy = self._streams.get(packet.stream.index)
+        if copy is None:
+            return False
+        packet.stream = copy
+        return True
+
+    def _add(self, stream: Any, target: Any) -> Any | None:
+        name = stream.codec_context.name if getattr(stream, "codec_context", None) else stream.name
+        label = f"{stream.type} stream {stream.index} ({name or 'unknown codec'})"
+        try:
+            if stream.type == "attachment":
+                copy = target.add_attachment(
+                    stream.metadata.get("filename", f"attachment-{stream.index}"),
+                    stream.metadata.get("mimetype", stream.mimetype or "application/octet-stream"),
+                    stream.data,
+                )
+            else:
+                if name and stream.type in ("audio", "subtitle", "video"):
+                    codecs = target.supported_codecs
+                    if codecs and stream.codec_context.codec.canonical_name not in codecs:
+                        raise ValueError(f"{target.format.name} takes no {name}")
+                copy = target.add_stream_from_template(stream)
+            copy.metadata.update(stream.metadata)
+            if stream.type != "attachment":
+                copy.disposition = stream.disposition
+                copy.time_base = stream.time_base
+        except (ValueError, NotImplementedError, AttributeError, av.error.FFmpegError) as error:
+            self.left_out.append(f"{label}: {error}")
+            log.warning("%s is left out: %s; an .mkv output holds most kinds", label, error)
+            return None
+        return copy

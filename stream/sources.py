@@ -1,0 +1,255 @@
+"""Where frames come from: a film file, a pipe, a test picture."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import av.error
+from av.sidedata.sidedata import Type
+
+from stream.errors import BadSource, NotYetError, SourceError, SourceNotFound
+
+log = logging.getLogger(__name__)
+
+# What a stage hands to the next: a picture, or a packet of another stream that is only copied.
+Item = av.VideoFrame | av.Packet
+
+_LATER = ("webcam:", "v4l2:", "rtsp://", "rtmp://", "http://", "https://", "udp://", "screen:")
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known of a source before its first frame."""
+
+    name: str
+    width: int
+    height: int
+    pix_fmt: str
+    rate: Fraction  # guides the encoder only; every frame keeps its own pts
+    time_base: Fraction
+    codec: str
+    frames: int | None = None  # an estimate where the container keeps no count
+    duration_seconds: float | None = None
+
+
+class Source(Protocol):
+    """Yields frames in order, with the packets of the other streams between them."""
+
+    info: SourceInfo
+    live: bool
+    container: Any  # av.container.InputContainer: streams, chapters and tags to copy
+    video: av.VideoStream
+    display_matrix: tuple[int, ...] | None  # FFmpeg's nine numbers; known from the first frame
+    damaged: int  # packets that did not decode
+    repaired: int  # frames whose time was missing or ran backwards
+
+    def __iter__(self) -> Iterator[Item]: ...
+    def close(self) -> None: ...
+
+
+def open_source(
+    uri: str | Path, *, start_seconds: float = 0.0, duration_seconds: float | None = None
+) -> Source:
+    """Opens a source by its URI: a file's path, `-` (stdin) or `test:[WxH][@RATE][#SECONDS]`.
+
+    Raises:
+        SourceNotFound: no such file.
+        BadSource: no video in it, or nothing that can be decoded.
+        NotYetError: a kind of source that this version does not read.
+    """
+    name = str(uri)
+    if name.startswith(_LATER):
+        kind = name.split(":", 1)[0]
+        raise NotYetError(
+            f"{kind}: sources are not part of this version yet; a file, -, or test: is"
+        )
+    if name.startswith("test:"):
+        return ContainerSource(
+            name,
+            _open(name, _test_picture(name), format="lavfi"),
+            duration_seconds=duration_seconds,
+        )
+    if name == "-":
+        container = _open("standard input", sys.stdin.buffer)
+        return ContainerSource("-", container, duration_seconds=duration_seconds)
+    path = Path(name)
+    if not path.exists():
+        raise SourceNotFound(f"no such file: {path}")
+    if path.is_dir():
+        raise BadSource(f"{path} is a folder: give its files, or an output folder with -o")
+    if path.stat().st_size == 0:
+        raise BadSource(f"{path} is empty (0 bytes)")
+    return ContainerSource(
+        name,
+        _open(name, name),
+        start_seconds=start_seconds,
+        duration_seconds=duration_seconds,
+    )
+
+
+class ContainerSource:
+    """Frames of the first video stream of anything that FFmpeg opens."""
+
+    live = False
+
+    def __init__(
+        self,
+        name: str,
+        container: Any,
+        *,
+        start_seconds: float = 0.0,
+        duration_seconds: float | None = None,
+    ) -> None:
+        self.container = container
+        pictures = [s for s in container.streams.video if not _is_cover(s)]
+        if not pictures:
+            kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+            container.close()
+            raise BadSource(f"{name} has no video stream (it holds {kinds})")
+        self.video: av.VideoStream = pictures[0]
+        self.video.thread_type = "AUTO"
+        context = self.video.codec_context
+        if context is None or context.width < 1 or context.height < 1 or context.pix_fmt is None:
+            container.close()
+            raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
+        rate = self.video.average_rate or self.video.guessed_rate or Fraction(25)
+        time_base = self.video.time_base or 1 / rate
+        seconds = _duration(self.video, container)
+        self.display_matrix: tuple[int, ...] | None = None
+        self.damaged = 0
+        self.repaired = 0
+        self._start = start_seconds
+        self._end = None if duration_seconds is None else start_seconds + duration_seconds
+        if seconds is not None:
+            seconds = max(0.0, min(seconds, self._end or seconds) - start_seconds)
+        trimmed = start_seconds > 0 or self._end is not None
+        frames = None if trimmed else self.video.frames
+        self.info = SourceInfo(
+            name=name,
+            width=context.width,
+            height=context.height,
+            pix_fmt=context.pix_fmt,
+            rate=rate,
+            time_base=time_base,
+            codec=context.name,
+            frames=frames or (round(seconds * rate) if seconds else None),
+            duration_seconds=seconds,
+        )
+        self._last_pts: int | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        if self._start > 0:
+            self.container.seek(int(self._start * av.time_base), backward=True)
+        for packet in self._packets():
+            if packet.stream is not self.video:
+                # A packet without a time is the demuxer's flush, and holds nothing.
+                if packet.dts is not None and self._inside(packet.pts, packet.time_base):
+                    yield packet
+                continue
+            for frame in self._decode(packet):
+                self._give_time(frame)
+                if self._last_pts is None:
+                    self.display_matrix = _display_matrix(frame)
+                self._last_pts = frame.pts
+                if self._end is not None and frame.pts * frame.time_base >= self._end:
+                    return
+                if self._inside(frame.pts, frame.time_base):
+                    yield frame
+
+    def close(self) -> None:
+        self.container.close()
+
+    def _packets(self) -> Iterator[Any]:
+        packets = self.container.demux()
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.error.InvalidDataError, av.error.EOFError) as error:
+                log.warning("%s: the file breaks off: %s", self.info.name, error.strerror)
+                self.damaged += 1
+                # What the decoder still holds is good: flush it.
+                flush = av.Packet()
+                flush.stream = self.video
+                yield flush
+                return
+            yield packet
+
+    def _decode(self, packet: Any) -> list[av.VideoFrame]:
+        try:
+            return self.video.codec_context.decode(packet if packet.size else None)
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError as error:
+            if self.damaged == 0:
+                log.warning("%s: damaged packet skipped: %s", self.info.name, error.strerror)
+            self.damaged += 1
+            return []
+
+    def _give_time(self, frame: av.VideoFrame) -> None:
+        """Makes times present and rising, since no container takes others."""
+        if frame.time_base is None or frame.time_base == 0:
+            frame.time_base = self.info.time_base
+        step = max(1, round(1 / (self.info.rate * frame.time_base)))
+        if frame.pts is None:
+            frame.pts = 0 if self._last_pts is None else self._last_pts + step
+            self.repaired += 1
+        elif self._last_pts is not None and frame.pts <= self._last_pts:
+            frame.pts = self._last_pts + 1
+            self.repaired += 1
+
+    def _inside(self, pts: int | None, time_base: Fraction) -> bool:
+        if pts is None or (self._start == 0 and self._end is None):
+            return True
+        seconds = float(pts * time_base)
+        return seconds >= self._start - 1e-6 and (self._end is None or seconds < self._end)
+
+
+def _open(name: str, file: Any, *, format: str | None = None) -> Any:
+    try:
+        return av.open(file, format=format, metadata_errors="replace")
+    except av.error.FFmpegError as error:
+        hint = "; is it a film at all?" if isinstance(error, av.error.InvalidDataError) else ""
+        raise BadSource(f"cannot open {name}: {error.strerror or error}{hint}") from error
+    except OSError as error:
+        raise SourceError(f"cannot open {name}: {error.strerror or error}") from error
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    try:
+        data = frame.side_data[Type.DISPLAYMATRIX]
+    except KeyError:
+        return None
+    return struct.unpack("=9i", bytes(data))
+
+
+def _is_cover(stream: av.VideoStream) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _duration(video: av.VideoStream, container: Any) -> float | None:
+    if video.duration and video.time_base:
+        return float(video.duration * video.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _test_picture(uri: str) -> str:
+    """`test:640x480@25#10` to FFmpeg's testsrc2, in grey."""
+    rest = uri.removeprefix("test:")
+    rest, _, seconds = rest.partition("#")
+    size, _, rate = rest.partition("@")
+    try:
+        width, height = (int(n) for n in (size or "640x480").split("x"))
+        rate_, seconds_ = Fraction(rate or 25), float(seconds or 10)
+    except (ValueError, ZeroDivisionError) as error:
+        raise BadSource(f"{uri}: expected test:WIDTHxHEIGHT@RATE#SECONDS") from error
+    return f"testsrc2=size={width}x{height}:rate={rate_}:duration={seconds_},format=gray"

@@ -1,0 +1,166 @@
+"""Proof that a result is its source: luma, frame count, times, sound and tags."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from stream.frames import plane_view, to_luma_format
+from stream.sources import ContainerSource, open_source
+
+LOSSLESS = {"ffv1", "rawvideo", "wrapped_avframe", "huffyuv", "ffvhuff", "utvideo", "png", "v210"}
+# Under this a lossy encoder was set so low that the picture is no longer the source's.
+LOWEST_PSNR = 30.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One property of the result, and whether it is the source's."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def verify(source_path: str | Path, result_path: str | Path) -> list[Check]:
+    """Compares a result with its source, decoding both.
+
+    Raises SourceError when one of them cannot be read.
+    """
+    source = _open(source_path)
+    result = _open(result_path)
+    try:
+        pairs = _Pairs(source, result)
+        checks = [*pairs.compare(), *_tags(source, result, pairs)]
+    finally:
+        source.close()
+        result.close()
+    return [*checks, *_copied(source_path, result_path)]
+
+
+def packet_hashes(path: str | Path, kind: str) -> list[str]:
+    """SHA-256 over the packets' bytes of each stream of a kind, in stream order."""
+    with av.open(str(path)) as container:
+        streams = [s for s in container.streams if s.type == kind]
+        hashes = {s.index: hashlib.sha256() for s in streams}
+        if streams:
+            for packet in container.demux(*streams):
+                hashes[packet.stream.index].update(bytes(packet))
+        return [hashes[s.index].hexdigest() for s in streams]
+
+
+class _Pairs:
+    """Walks both pictures side by side and keeps what differs."""
+
+    def __init__(self, source: ContainerSource, result: ContainerSource) -> None:
+        self._source, self._result = source, result
+        self.first: tuple[av.VideoFrame, av.VideoFrame] | None = None
+
+    def compare(self) -> Iterator[Check]:
+        tick = float(max(self._source.info.time_base, self._result.info.time_base))
+        frames = [0, 0]
+        worst_time = 0.0
+        different, squared, samples = 0, 0.0, 0
+        misfit = ""
+        for pair in zip_longest(_frames(self._source), _frames(self._result)):
+            for i in (0, 1):
+                frames[i] += pair[i] is not None
+            if None in pair:
+                continue
+            self.first = self.first or pair
+            worst_time = max(worst_time, abs(_seconds(pair[0]) - _seconds(pair[1])))
+            lumas = _comparable(*pair)
+            if lumas is None:
+                sizes = [f"{f.width}x{f.height} {f.format.name}" for f in pair]
+                misfit = " against ".join(sizes)
+                continue
+            if not np.array_equal(*lumas):
+                different += 1
+                squared += float(np.sum((lumas[0].astype(np.float32) - lumas[1]) ** 2))
+            samples += lumas[0].size
+
+        yield Check("frames", frames[0] == frames[1] > 0, f"{frames[0]} against {frames[1]}")
+        yield Check(
+            "times",
+            # Half a tick is what rounding into the coarser time base may move a frame.
+            worst_time <= tick / 2 + 1e-9 and frames[0] > 0,
+            f"largest difference {1000 * worst_time:.3f} ms, a tick is {1000 * tick:.3f} ms",
+        )
+        if misfit:
+            yield Check("luma", False, f"pictures cannot be compared: {misfit}")
+        elif different == 0:
+            yield Check("luma", samples > 0, "identical in every frame")
+        else:
+            bits = self.first[0].format.components[0].bits if self.first else 8
+            psnr = 10 * math.log10((2**bits - 1) ** 2 * samples / squared)
+            codec = self._result.info.codec
+            lossless = codec in LOSSLESS
+            detail = f"{different} frames differ, PSNR {psnr:.2f} dB ({codec})"
+            yield Check("luma", not lossless and psnr >= LOWEST_PSNR, detail)
+
+
+def _open(path: str | Path) -> ContainerSource:
+    source = open_source(path)
+    assert isinstance(source, ContainerSource)
+    return source
+
+
+def _frames(source: ContainerSource) -> Iterator[av.VideoFrame]:
+    return (item for item in source if isinstance(item, av.VideoFrame))
+
+
+def _seconds(frame: av.VideoFrame) -> float:
+    return float(frame.pts * frame.time_base)
+
+
+def _comparable(source: av.VideoFrame, result: av.VideoFrame) -> tuple[Any, Any] | None:
+    """Both luma planes; of a side-by-side result, its right half. None where sizes differ."""
+    ours = plane_view(to_luma_format(source), 0)
+    theirs = plane_view(to_luma_format(result), 0)
+    if theirs.shape == (ours.shape[0], 2 * ours.shape[1]):
+        theirs = theirs[:, ours.shape[1] :]
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return None
+    return ours, theirs
+
+
+def _tags(source: ContainerSource, result: ContainerSource, pairs: _Pairs) -> Iterator[Check]:
+    if pairs.first is None:
+        return
+    ours, theirs = pairs.first
+    converted = to_luma_format(ours)
+    differing = []
+    for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
+        wanted, found = int(getattr(converted, name)), int(getattr(theirs, name))
+        if name == "color_range" and (
+            ours.format.name.startswith("yuvj") or theirs.format.name.startswith("yuvj")
+        ):
+            continue  # the format's name is the tag
+        if wanted != found and not (name == "color_range" and wanted == 0):
+            differing.append(f"{name} {wanted} became {found}")
+    if ours.rotation != theirs.rotation:
+        differing.append(f"rotation {ours.rotation} became {theirs.rotation}")
+    aspects = [s.video.sample_aspect_ratio or 1 for s in (source, result)]
+    if aspects[0] != aspects[1]:
+        differing.append(f"sample aspect ratio {aspects[0]} became {aspects[1]}")
+    yield Check("tags", not differing, "; ".join(differing) or "the same")
+
+
+def _copied(source_path: str | Path, result_path: str | Path) -> Iterator[Check]:
+    for kind in ("audio", "subtitle"):
+        ours, theirs = packet_hashes(source_path, kind), packet_hashes(result_path, kind)
+        if not ours and not theirs:
+            continue
+        same = ours == theirs
+        detail = f"{len(ours)} streams, every byte the same" if same else "packets differ"
+        if len(ours) != len(theirs):
+            detail = f"{len(ours)} streams against {len(theirs)}"
+        yield Check(kind, same, detail)
