@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from stream.cuts import Link
 from stream.memory import Memory
-from stream.motion import Path, View
 
 OLDEST_SHARE = 0.15  # of the picture: that much without a trusted colour asks for a new one
 
@@ -18,21 +18,20 @@ class KeyFrames:
         self._since = 0
         self._trust: Memory | None = None
 
-    def wants(self, view: View, back: Path | None) -> bool:
-        """Whether the next frame is a key frame. Call it once for each frame, in order.
-
-        Args:
-            view: the frame.
-            back: its way from the frame before; None at the start of a shot.
-        """
+    def wants(self, link: Link) -> bool:
+        """Whether the next frame is a key frame. Call it once for each frame, in order."""
         if self.every == 1:
             return True
-        if self._trust is not None and back is not None:
+        if self._trust is not None and link.back is not None and not link.resumes:
             self._since += 1
-            self._trust = self._trust.carry(back, view)
+            self._trust = self._trust.carry(link.back, link.view)
             unknown = float((self._trust.count < 0.5).mean())
             if self._since < self.every and unknown < OLDEST_SHARE:
                 return False
         self._since = 0
-        self._trust = Memory.start(view, Memory.nothing(view).ab)
+        self._trust = Memory.start(link.view, Memory.nothing(link.view).ab)
         return True
+
+    def start_over(self) -> None:
+        """The next frame starts a new stream."""
+        self._trust = None

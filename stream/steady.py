@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.cuts import FLASH_FRAMES, Link, ShotLinker
 from stream.keyframes import KeyFrames
 from stream.memory import Memory
-from stream.motion import MotionMeter, Path, Plane, View, view_of
+from stream.motion import Plane, View, view_of
 
 SteadyMode = Literal["off", "live", "film"]
 Colors = NDArray[Any]  # (2, h, w) float32, CIELAB units
@@ -21,7 +21,6 @@ Colors = NDArray[Any]  # (2, h, w) float32, CIELAB units
 LONGEST_LIVE = 12.0  # frames that the mean rests on, at strength 1
 LONGEST_FILM = 8.0  # the same, on either side
 BLOCK, LOOK_AHEAD = 8, 12  # frames given out at once; later frames each of them profits from
-CUT_SEEN = 0.35  # in-shot 0.8 and more of the picture is seen in both frames; at cuts under 0.2
 
 
 class Steady(Protocol):
@@ -76,10 +75,10 @@ def make_steady(
         if every != 1:
             raise ValueError(f"steady off cannot carry colours over every {every} frames")
         return Unchanged()
-    steps = Steps(cuts, KeyFrames(every))
+    frames = Frames(ShotLinker(cuts), KeyFrames(every))
     if mode == "live":
-        return Live(steps, longest=LONGEST_LIVE * strength)
-    return Film(steps, longest=LONGEST_FILM * strength)
+        return Live(frames, longest=LONGEST_LIVE * strength)
+    return Film(frames, longest=LONGEST_FILM * strength)
 
 
 class Unchanged:
@@ -102,58 +101,32 @@ class Unchanged:
         return []
 
 
-@dataclass(frozen=True)
-class Step:
-    """One frame and its way from the frame before."""
+class Frames:
+    """Links the frames of a stream, and picks the key frames: what both smoothers start from."""
 
-    index: int
-    view: View
-    back: Path | None  # to the frame before; None: nothing before belongs to it
-    ahead: Path | None  # from the frame before
-    is_cut: bool
-    wanted: bool  # it should go through the network
-
-
-class Steps:
-    """Compares each frame with the one before, and looks for cuts and key frames."""
-
-    def __init__(self, cuts: Collection[int] | None, key_frames: KeyFrames) -> None:
-        self._known_cuts = None if cuts is None else frozenset(cuts)
+    def __init__(self, linker: ShotLinker, key_frames: KeyFrames) -> None:
+        self.cuts: list[int] = []
+        self._linker = linker
         self._key_frames = key_frames
-        self._index = 0
-        self._before: View | None = None
-        self._meter = MotionMeter(1, 1)
-        self._ahead_of_push: deque[Step] = deque()
+        self._asked: deque[Link] = deque()  # about, but not yet pushed
 
     def wants(self, L: Plane) -> bool:
-        self._ahead_of_push.append(self._next(L))
-        return self._ahead_of_push[-1].wanted
+        link = self._linker.link(view_of(L))
+        self._asked.append(link)
+        return self._key_frames.wants(link)
 
-    def take(self, L: Plane) -> Step:
-        return self._ahead_of_push.popleft() if self._ahead_of_push else self._next(L)
+    def take(self, L: Plane) -> Link:
+        link = self._asked.popleft() if self._asked else self._linker.link(view_of(L))
+        if link.is_cut:
+            self.cuts.append(link.index)
+        elif link.parent is not None and link.resumes:
+            self.cuts[:] = [cut for cut in self.cuts if cut <= link.parent]
+        return link
 
     def start_over(self) -> None:
-        self._before = None
-        self._ahead_of_push.clear()
-
-    def _next(self, L: Plane) -> Step:
-        view = view_of(L)
-        back, ahead, is_cut = None, None, False
-        if self._before is None or self._before.L.shape != view.L.shape:
-            self._meter = MotionMeter(view.L.shape[1], view.L.shape[0])
-            is_cut = self._before is not None
-        elif self._known_cuts is not None and self._index in self._known_cuts:
-            is_cut = True
-        else:
-            back, ahead = self._meter.both(self._before, view)
-            is_cut = self._known_cuts is None and float(back.seen.mean()) < CUT_SEEN
-            if is_cut:
-                back = ahead = None
-        wanted = self._key_frames.wants(view, back)
-        step = Step(self._index, view, back, ahead, is_cut, wanted)
-        self._before = view
-        self._index += 1
-        return step
+        self._linker.start_over()
+        self._key_frames.start_over()
+        self._asked.clear()
 
 
 class Live:
@@ -161,25 +134,20 @@ class Live:
 
     delay = 0
 
-    def __init__(self, steps: Steps, *, longest: float) -> None:
-        self.cuts: list[int] = []
-        self._longest = longest
-        self._steps = steps
-        self._memory: Memory | None = None
+    def __init__(self, frames: Frames, *, longest: float) -> None:
+        self.cuts = frames.cuts
+        self._frames = frames
+        self._past = Past(longest)
 
     def wants(self, L: Plane) -> bool:
-        return self._steps.wants(L)
+        return self._frames.wants(L)
 
     def push(self, L: Plane, ab: Colors | None) -> list[Colors]:
-        step = self._steps.take(L)
-        if step.is_cut:
-            self.cuts.append(step.index)
-        self._memory = advance(self._memory, step.back, step.view, ab, self._longest)
-        return [with_detail(self._memory.ab, ab)]
+        memory = self._past.add(self._frames.take(L), ab)
+        return [with_detail(memory.ab, ab)]
 
     def flush(self) -> list[Colors]:
-        self._memory = None
-        self._steps.start_over()
+        self._frames.start_over()
         return []
 
 
@@ -188,62 +156,72 @@ class Film:
 
     delay = BLOCK + LOOK_AHEAD - 1
 
-    def __init__(self, steps: Steps, *, longest: float) -> None:
-        self.cuts: list[int] = []
+    def __init__(self, frames: Frames, *, longest: float) -> None:
+        self.cuts = frames.cuts
         self._longest = longest
-        self._steps = steps
-        self._held: list[tuple[Step, Colors | None]] = []
-        self._memory: Memory | None = None
+        self._frames = frames
+        self._past = Past(longest)
+        self._held: list[tuple[Link, Colors | None]] = []
 
     def wants(self, L: Plane) -> bool:
-        return self._steps.wants(L)
+        return self._frames.wants(L)
 
     def push(self, L: Plane, ab: Colors | None) -> list[Colors]:
-        step = self._steps.take(L)
-        if step.is_cut:
-            self.cuts.append(step.index)
-        self._held.append((step, ab))
+        self._held.append((self._frames.take(L), ab))
         return self._release(BLOCK) if len(self._held) > self.delay else []
 
     def flush(self) -> list[Colors]:
         ready = self._release(len(self._held))
-        self._memory = None
-        self._steps.start_over()
+        self._frames.start_over()
         return ready
 
     def _release(self, number: int) -> list[Colors]:
-        later = self._known_later()
+        later = self._later()
         ready = []
-        for (step, ab), after in zip(self._held[:number], later, strict=False):
-            self._memory = advance(self._memory, step.back, step.view, ab, self._longest)
-            ready.append(with_detail(join(self._memory, after), ab))
+        for link, ab in self._held[:number]:
+            past = self._past.add(link, ab)
+            ready.append(with_detail(join(past, later.get(link.index)), ab))
         del self._held[:number]
         return ready
 
-    def _known_later(self) -> list[Memory | None]:
-        """Returns for each held frame what the frames after it know, carried back to it."""
-        found: list[Memory | None] = []
-        memory: Memory | None = None
-        way: Path | None = None  # from this frame to the one after
-        for step, ab in reversed(self._held):
-            carried = None if memory is None or way is None else memory.carry(way, step.view)
-            found.append(carried)
-            memory = advance(memory, way, step.view, ab, self._longest)
-            way = step.ahead
-        return found[::-1]
+    def _later(self) -> dict[int, Memory]:
+        """Returns what the later frames know of each held frame, by its index."""
+        known: dict[int, Memory] = {}
+        views = {link.index: link.view for link, _ in self._held}
+        for link, ab in reversed(self._held):
+            memory = blend(known.get(link.index), link.view, ab, self._longest)
+            if link.parent in views and link.ahead is not None:
+                known[link.parent] = memory.carry(link.ahead, views[link.parent])
+        return known
 
 
-def advance(
-    memory: Memory | None, way: Path | None, view: View, ab: Colors | None, longest: float
-) -> Memory:
-    """Takes a memory along `way` to the next frame and adds that frame's own colours to it."""
-    if ab is not None and ab.shape[1:] != view.L.shape:
-        planes = [cv2.resize(p, view.L.shape[::-1], interpolation=cv2.INTER_AREA) for p in ab]
-        ab = np.stack(planes)  # (2, h, w)
-    if memory is None or way is None:
-        return Memory.nothing(view) if ab is None else Memory.start(view, ab)
-    carried = memory.carry(way, view)
-    return carried if ab is None else carried.blend(view, ab, longest=longest)
+class Past:
+    """The memory at the last few frames: a shot may go on from before a flash."""
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+        self._memories: dict[int, Memory] = {}
+
+    def add(self, link: Link, ab: Colors | None) -> Memory:
+        """Returns what is known at this frame, its own colours included."""
+        carried = None
+        if link.parent is not None and link.back is not None:
+            carried = self._memories[link.parent].carry(link.back, link.view)
+        elif ab is None:
+            raise ValueError(f"frame {link.index} starts a shot and needs its own ab planes")
+        memory = blend(carried, link.view, ab, self._longest)
+        self._memories[link.index] = memory
+        self._memories.pop(link.index - FLASH_FRAMES - 1, None)
+        return memory
+
+
+def blend(memory: Memory | None, view: View, ab: Colors | None, longest: float) -> Memory:
+    """Adds a frame's own colours, if it has any, to what is known at it."""
+    if ab is None:
+        return memory or Memory.nothing(view)
+    if ab.shape[1:] != view.L.shape:
+        ab = resize(ab, view.L)
+    return memory.blend(view, ab, longest=longest) if memory else Memory.start(view, ab)
 
 
 def join(past: Memory, later: Memory | None) -> Colors:
@@ -258,7 +236,12 @@ def with_detail(steady: Colors, ab: Colors | None) -> Colors:
     """Returns `steady` at the size of `ab`, with the detail that only the larger planes have."""
     if ab is None or ab.shape == steady.shape:
         return steady
-    height, width = ab.shape[1:]
-    low = [cv2.resize(plane, steady.shape[:0:-1], interpolation=cv2.INTER_AREA) for plane in ab]
-    change = [cv2.resize(plane, (width, height)) for plane in steady - np.stack(low)]
-    return ab + np.stack(change)
+    return ab + resize(steady - resize(ab, steady[0]), ab[0])
+
+
+def resize(ab: Colors, like: Plane) -> Colors:
+    """Returns ab planes at the size of another plane."""
+    height, width = like.shape
+    shrinks = height < ab.shape[1]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(plane, (width, height), interpolation=way) for plane in ab])
