@@ -64,7 +64,9 @@ def load(
     if backend not in get_args(BackendName):
         raise ValueError(f"unknown backend {backend!r}: one of {', '.join(get_args(BackendName))}")
     if precision not in get_args(Precision):
-        raise ValueError(f"unknown precision {precision!r}: one of {', '.join(get_args(Precision))}")
+        raise ValueError(
+            f"unknown precision {precision!r}: one of {', '.join(get_args(Precision))}"
+        )
     spec = read_spec(find_model(model))
     chosen, why = (backend, "asked for") if backend != "auto" else choose()
     log.info("backend: %s (%s)", chosen, why)

@@ -192,7 +192,9 @@ def ciede2000(lab: FloatArray, other: FloatArray) -> FloatArray:
 
     L, c = (L1 + L2) / 2, (c1 + c2) / 2
     far = np.abs(h1 - h2) > np.pi
-    h = np.where(far, np.where(h1 + h2 < 2 * np.pi, h1 + h2 + 2 * np.pi, h1 + h2 - 2 * np.pi), h1 + h2)
+    h = np.where(
+        far, np.where(h1 + h2 < 2 * np.pi, h1 + h2 + 2 * np.pi, h1 + h2 - 2 * np.pi), h1 + h2
+    )
     h = np.where(c1 * c2 == 0, h1 + h2, h / 2)  # eq. 14
     t = (
         1
@@ -204,8 +206,10 @@ def ciede2000(lab: FloatArray, other: FloatArray) -> FloatArray:
     sL = 1 + 0.015 * (L - 50) ** 2 / np.sqrt(20 + (L - 50) ** 2)
     sC, sH = 1 + 0.045 * c, 1 + 0.015 * c * t
     c7 = c**7
-    rotation = -2 * np.sqrt(c7 / (c7 + 25.0**7)) * np.sin(
-        np.deg2rad(60) * np.exp(-(((np.rad2deg(h) - 275) / 25) ** 2))
+    rotation = (
+        -2
+        * np.sqrt(c7 / (c7 + 25.0**7))
+        * np.sin(np.deg2rad(60) * np.exp(-(((np.rad2deg(h) - 275) / 25) ** 2)))
     )
     dL, dC, dH = dL / sL, dC / sC, dH / sH
     return np.sqrt(np.maximum(dL**2 + dC**2 + dH**2 + rotation * dC * dH, 0.0))

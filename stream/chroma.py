@@ -71,7 +71,7 @@ def resize(plane: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     return cv2.resize(plane, (width, height), interpolation=method)
 
 
-def extract_L(luma: NDArray[Any], encoding: Encoding) -> NDArray[np.float32]:
+def extract_L(luma: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
     """Luma codes (any shape) to L, float32, 0..100."""
     table = lightness_table(encoding)
     return (
@@ -128,8 +128,7 @@ def chroma_planes(
         )
     # Past its side edges the table's border is replicated by `remap`; past its upper and lower
     # edges lie the neighbouring luma levels, so rows are clamped.
-    cv2.max(row, 0.0, dst=row)
-    cv2.min(row, AB_SIZE - 1.0, dst=row)
+    np.clip(row, 0.0, AB_SIZE - 1.0, out=row)
     cv2.add(row, _first_row(guide, encoding.bit_depth), dst=row)
     # One table a component: OpenCV's remap of two channels at once is the slower of the two.
     tables = chroma_tables(encoding)
@@ -149,7 +148,7 @@ def chroma_planes(
 
 def linear_model(
     guide: NDArray[np.float32], target: NDArray[np.float32], epsilon: float, radius: int = RADIUS
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """The guided filter's coefficients: target = slope * guide + offset in every window.
 
     He and Sun, "Fast Guided Filter", 2015, algorithm 2, on the grid where ab lives, so that an
@@ -180,7 +179,7 @@ def _row_table(bit_depth: int) -> NDArray[np.float32]:
     return (level * AB_SIZE).astype(np.float32)
 
 
-def _first_row(guide: NDArray[Any], bit_depth: int) -> NDArray[np.float32]:
+def _first_row(guide: NDArray[Any], bit_depth: int) -> NDArray[Any]:
     """The chroma table's first row for each luma code."""
     table = _row_table(bit_depth)
     return (

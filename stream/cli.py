@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 
 from engine.errors import EngineError
@@ -239,10 +238,19 @@ def _start_log(quiet: bool) -> None:
     import av.logging
 
     av.logging.set_level(av.logging.FATAL)  # FFmpeg's own lines; errors come as exceptions
-    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
     logging.basicConfig(
-        level=logging.ERROR if quiet else logging.INFO, handlers=[handler], format="%(message)s"
+        level=logging.ERROR if quiet else logging.INFO,
+        handlers=[_ConsoleHandler()],
+        format="%(message)s",
     )
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints a record on one line above the progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        console.print(level + self.format(record), markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

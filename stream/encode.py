@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -27,7 +28,25 @@ SOFTWARE = {
 ENCODERS = ("auto", "x264", "nvenc", "qsv", "amf")
 _BY_SUFFIX = {".webm": "libvpx-vp9", ".gif": "gif"}
 # x264's names for speed, to the numbers that SVT-AV1 and libvpx count in.
-_PRESETS = "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split()
+_PRESETS = [
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+]
+
+
+_QSCALE = 1 << 1  # AV_CODEC_FLAG_QSCALE: constant quantiser
+_QP_TO_LAMBDA = 118  # FF_QP2LAMBDA
+
+# SVT-AV1 prints a page on standard error unless told to speak of errors alone.
+os.environ.setdefault("SVT_LOG", "1")
 
 
 @dataclass(frozen=True)
@@ -91,6 +110,8 @@ def encoder_settings(encoder: str, options: EncodeOptions) -> dict[str, str]:
         case "libvpx-vp9" | "libvpx":
             used = str(max(0, 8 - speed))
             return {"crf": crf, "b:v": "0", "deadline": "good", "cpu-used": used, "row-mt": "1"}
+        case "mjpeg":
+            return {"strict": "unofficial"}  # limited range, which JPEG itself does not know
         case "ffv1":
             return {"level": "3", "slices": "4", "slicecrc": "1"}
         case _ if encoder.endswith("_nvenc"):
@@ -109,6 +130,8 @@ def add_video_stream(
     Raises BadSink when the container does not take the codec.
     """
     try:
+        if container.format.name == "avi" and encoder in ("libx264", "libx265"):
+            settings = {**settings, "bf": "0"}  # AVI keeps no times: reordered frames come late
         stream = container.add_stream(encoder, rate=rate, options=settings)
     except (ValueError, av.error.FFmpegError) as error:
         raise BadSink(f"{encoder} does not fit into {container.format.name}: {error}") from error
@@ -122,6 +145,6 @@ def add_video_stream(
     context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
     context.thread_type = "AUTO"
     if encoder in ("mjpeg", "mpeg4"):
-        context.flags |= 1 << 1  # AV_CODEC_FLAG_QSCALE
-        context.global_quality = 2 * 118  # FF_QP2LAMBDA
+        context.flags |= _QSCALE
+        context.global_quality = 2 * _QP_TO_LAMBDA
     return stream

@@ -113,8 +113,9 @@ def plane_view(frame: av.VideoFrame, index: int) -> NDArray[Any]:
         frame came from a decoder: it may be the reference for the frames to come.
     """
     plane = frame.planes[index]
-    dtype = np.dtype(np.uint8 if frame.format.components[0].bits == 8 else np.uint16)
-    rows = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
+    dtype: Any = np.uint8 if frame.format.components[0].bits == 8 else np.uint16
+    samples: NDArray[Any] = np.frombuffer(memoryview(plane), dtype)
+    rows = samples.reshape(plane.height, plane.line_size // samples.itemsize)
     return rows[:, : plane.width]
 
 

@@ -29,8 +29,30 @@ from stream.steady import SteadyMode, make_steady
 log = logging.getLogger(__name__)
 
 FILM_SUFFIXES = frozenset(
-    ".mp4 .mkv .mov .m4v .avi .webm .mpg .mpeg .ts .m2ts .mts .vob .flv .wmv .ogv .mxf .dv .y4m "
-    ".3gp .h264 .264 .hevc".split()
+    [
+        ".mp4",
+        ".mkv",
+        ".mov",
+        ".m4v",
+        ".avi",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".vob",
+        ".flv",
+        ".wmv",
+        ".ogv",
+        ".mxf",
+        ".dv",
+        ".y4m",
+        ".3gp",
+        ".h264",
+        ".264",
+        ".hevc",
+    ]
 )
 
 
@@ -201,7 +223,9 @@ def _beside(source: str) -> str:
 
 
 # Containers that hold what this program writes; other sources go into Matroska.
-_SAME_CONTAINER = frozenset(".mp4 .mkv .mov .m4v .avi .webm .ts .mts .m2ts".split())
+_SAME_CONTAINER = frozenset(
+    [".mp4", ".mkv", ".mov", ".m4v", ".avi", ".webm", ".ts", ".mts", ".m2ts"]
+)
 
 
 def _sink_name(source: Path) -> Path:

@@ -37,10 +37,15 @@ class Progress:
         console.print(
             f"{info.name}: {info.width}x{info.height} {info.pix_fmt}, {rate} fps, {info.codec}",
             markup=False,
+            soft_wrap=True,
         )
         spec = network.spec
         model = f"{spec.name} {spec.version}".strip()
-        console.print(f"model {model}; {network.description}; {sink.description}", markup=False)
+        console.print(
+            f"model {model}; {network.description}; {sink.description}",
+            markup=False,
+            soft_wrap=True,
+        )
         if shown and console.is_terminal:
             self._bar = rich_progress.Progress(
                 rich_progress.BarColumn(),
@@ -83,4 +88,5 @@ class Progress:
                 f"{stats.frames_out} frames in {stats.elapsed_seconds:.1f} s, {stats.fps:.1f} fps"
                 + (f" ({self._sink.description})" if kind is None else ", stopped"),
                 markup=False,
+                soft_wrap=True,
             )

@@ -10,6 +10,8 @@ import av.error
 
 log = logging.getLogger(__name__)
 
+_FEW_CODECS = 10
+
 
 class Copies:
     """The output's copies of every stream but the video one; packets are sent to theirs."""
@@ -48,10 +50,12 @@ class Copies:
                     stream.data,
                 )
             else:
-                if name and stream.type in ("audio", "subtitle", "video"):
-                    codecs = target.supported_codecs
-                    if codecs and stream.codec_context.codec.canonical_name not in codecs:
-                        raise ValueError(f"{target.format.name} takes no {name}")
+                codecs = target.supported_codecs
+                # Some muxers (MPEG-TS) name only their default codecs, though they take more.
+                if name and len(codecs) > _FEW_CODECS:
+                    canonical = stream.codec_context.codec.canonical_name
+                    if canonical not in codecs:
+                        raise ValueError(f"{target.format.name} takes no {canonical}")
                 copy = target.add_stream_from_template(stream)
             copy.metadata.update(stream.metadata)
             if stream.type != "attachment":

@@ -123,7 +123,12 @@ class FileSink:
         container_options = {}
         if path.suffix.lower() in (".mp4", ".mov", ".m4v"):
             # Fragments until the trailer is written: whatever kills the process, it plays.
-            container_options["movflags"] = "+hybrid_fragmented+use_metadata_tags"
+            container_options["movflags"] = (
+                "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
+            )
+        if path.suffix.lower() in (".mkv", ".webm"):
+            # Sound may start before zero (an encoder's priming); moving it would move the film.
+            container_options["avoid_negative_ts"] = "disabled"
         with self._errors():
             try:
                 self._container = av.open(str(self.partial), "w", options=container_options)

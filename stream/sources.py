@@ -151,17 +151,19 @@ class ContainerSource:
         for packet in self._packets():
             if packet.stream is not self.video:
                 # A packet without a time is the demuxer's flush, and holds nothing.
-                if packet.dts is not None and self._inside(packet.pts, packet.time_base):
-                    yield packet
+                if packet.dts is not None:
+                    seconds = None if packet.pts is None else packet.pts * packet.time_base
+                    if self._inside(seconds):
+                        yield packet
                 continue
             for frame in self._decode(packet):
                 self._give_time(frame)
                 if self._last_pts is None:
                     self.display_matrix = _display_matrix(frame)
                 self._last_pts = frame.pts
-                if self._end is not None and frame.pts * frame.time_base >= self._end:
+                if self._end is not None and (frame.time or 0.0) >= self._end:
                     return
-                if self._inside(frame.pts, frame.time_base):
+                if self._inside(frame.time):
                     yield frame
 
     def close(self) -> None:
@@ -207,10 +209,9 @@ class ContainerSource:
             frame.pts = self._last_pts + 1
             self.repaired += 1
 
-    def _inside(self, pts: int | None, time_base: Fraction) -> bool:
-        if pts is None or (self._start == 0 and self._end is None):
+    def _inside(self, seconds: float | None) -> bool:
+        if seconds is None or (self._start == 0 and self._end is None):
             return True
-        seconds = float(pts * time_base)
         return seconds >= self._start - 1e-6 and (self._end is None or seconds < self._end)
 
 
@@ -226,7 +227,7 @@ def _open(name: str, file: Any, *, format: str | None = None) -> Any:
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     try:
-        data = frame.side_data[Type.DISPLAYMATRIX]
+        data: Any = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
     except KeyError:
         return None
     return struct.unpack("=9i", bytes(data))

@@ -67,7 +67,7 @@ class _Pairs:
     def compare(self) -> Iterator[Check]:
         tick = float(max(self._source.info.time_base, self._result.info.time_base))
         frames = [0, 0]
-        worst_time = 0.0
+        shifts: list[float] = []
         different, squared, samples = 0, 0.0, 0
         misfit = ""
         for pair in zip_longest(_frames(self._source), _frames(self._result)):
@@ -76,7 +76,7 @@ class _Pairs:
             if None in pair:
                 continue
             self.first = self.first or pair
-            worst_time = max(worst_time, abs(_seconds(pair[0]) - _seconds(pair[1])))
+            shifts.append(_seconds(pair[1]) - _seconds(pair[0]))
             lumas = _comparable(*pair)
             if lumas is None:
                 sizes = [f"{f.width}x{f.height} {f.format.name}" for f in pair]
@@ -88,12 +88,7 @@ class _Pairs:
             samples += lumas[0].size
 
         yield Check("frames", frames[0] == frames[1] > 0, f"{frames[0]} against {frames[1]}")
-        yield Check(
-            "times",
-            # Half a tick is what rounding into the coarser time base may move a frame.
-            worst_time <= tick / 2 + 1e-9 and frames[0] > 0,
-            f"largest difference {1000 * worst_time:.3f} ms, a tick is {1000 * tick:.3f} ms",
-        )
+        yield _times(shifts, tick, self._source, self._result)
         if misfit:
             yield Check("luma", False, f"pictures cannot be compared: {misfit}")
         elif different == 0:
@@ -107,6 +102,46 @@ class _Pairs:
             yield Check("luma", not lossless and psnr >= LOWEST_PSNR, detail)
 
 
+def _times(
+    shifts: list[float], tick: float, source: ContainerSource, result: ContainerSource
+) -> Check:
+    """Every frame at its own time, or all of the film, sound included, moved by one constant."""
+    if not shifts:
+        return Check("times", False, "no frame to compare")
+    moved = shifts[0]
+    worst = max(abs(shift - moved) for shift in shifts)
+    # Half a tick is what rounding into the coarser time base may move a frame; the first one
+    # may have been rounded the other way.
+    steady = worst <= tick + 1e-9
+    detail = f"largest difference {1000 * worst:.3f} ms, a tick is {1000 * tick:.3f} ms"
+    if abs(moved) <= tick / 2 + 1e-9:
+        return Check("times", steady, detail)
+    sound = [
+        theirs - ours
+        for ours, theirs in zip(_starts(source.info.name), _starts(result.info.name), strict=False)
+    ]
+    together = bool(sound) and all(abs(shift - moved) <= 0.002 + tick for shift in sound)
+    along = "with the sound" if together else "the sound does not move along"
+    return Check(
+        "times",
+        steady and together,
+        f"{detail}; the container moved every frame by {1000 * moved:.3f} ms, {along}",
+    )
+
+
+def _starts(path: str) -> list[float]:
+    """Seconds of the first packet of every audio stream."""
+    with av.open(path) as container:
+        starts: dict[int, float] = {}
+        streams = container.streams.audio
+        for packet in container.demux(*streams) if streams else ():
+            if packet.pts is not None and packet.stream.index not in starts:
+                starts[packet.stream.index] = float(packet.pts * packet.time_base)
+            if len(starts) == len(streams):
+                break
+        return [starts[index] for index in sorted(starts)]
+
+
 def _open(path: str | Path) -> ContainerSource:
     source = open_source(path)
     assert isinstance(source, ContainerSource)
@@ -118,7 +153,7 @@ def _frames(source: ContainerSource) -> Iterator[av.VideoFrame]:
 
 
 def _seconds(frame: av.VideoFrame) -> float:
-    return float(frame.pts * frame.time_base)
+    return frame.time or 0.0
 
 
 def _comparable(source: av.VideoFrame, result: av.VideoFrame) -> tuple[Any, Any] | None:
