@@ -150,7 +150,7 @@ def shrink_chroma(ycbcr: FloatArray, colorspace: Colorspace) -> FloatArray:
     """
     luma = np.clip(ycbcr[..., :1], 0.0, 1.0)
     difference = ycbcr_to_rgb(ycbcr, colorspace) - ycbcr[..., :1]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         room = np.where(difference > 0, (1 - luma) / difference, -luma / difference)
     room = np.where(difference == 0, 1.0, room)
     factor = np.clip(room.min(axis=-1, keepdims=True), 0.0, 1.0)

@@ -19,6 +19,12 @@ _WANTED = (
 )
 
 
+def abilities() -> str:
+    """What it computes on here, in words."""
+    providers = [p.removesuffix("ExecutionProvider") for p in ort.get_available_providers()]
+    return f"{ort.__version__}, {', '.join(providers)}"
+
+
 class OnnxRuntimeBackend:
     """Backend over an `onnxruntime.InferenceSession`; computes in float32."""
 

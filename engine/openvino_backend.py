@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from engine.errors import BackendUnavailable, BadModel
 from engine.spec import ModelSpec
 
+# Importing openvino reports the import to its makers, over the network and on a thread that
+# lives as long as the process. Nobody asked for that: without the reporter it uses its stub.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino as ov  # noqa: E402
+
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+def abilities() -> str:
+    """What it computes in on this machine, in words."""
+    can = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    precision = "bf16" if "BF16" in can else "fp32 (this CPU has no bf16)"
+    return f"{ov.__version__.split('-')[0]}, {precision}"
 
 
 class OpenVINOBackend:

@@ -42,7 +42,7 @@ def find_model(name: str | Path) -> Path:
     Raises ModelNotFound, and names the packaged models.
     """
     path = Path(name)
-    if path.suffix == ".onnx" or path.exists():
+    if path.suffix == ".onnx" or path.is_file():
         if path.is_file():
             return path
         raise ModelNotFound(f"no model file {path}")
@@ -75,7 +75,13 @@ def read_spec(path: Path) -> ModelSpec:
     try:
         height = int(input_shape[2]) if fixed else int(props.get("height", 256))
         width = int(input_shape[3]) if fixed else int(props.get("width", 256))
+        multiple = int(props.get("multiple", 32))
         scores = json.loads(props.get("scores", "{}"))
+        for key, number in (("height", height), ("width", width), ("multiple", multiple)):
+            if number < 1:
+                raise ValueError(f"{key} must be at least 1, not {number}")
+        if not isinstance(scores, dict):
+            raise ValueError(f"scores must be a JSON object, not {props['scores']}")
         return ModelSpec(
             path=path,
             name=props.get("name", path.stem),
@@ -84,7 +90,7 @@ def read_spec(path: Path) -> ModelSpec:
             height=height,
             width=width,
             fixed_size=fixed,
-            multiple=int(props.get("multiple", 32)),
+            multiple=multiple,
             license=props.get("license", ""),
             training_data=props.get("training_data", ""),
             scores=scores,

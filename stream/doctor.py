@@ -27,7 +27,7 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Looks at processor, GPU, backends, encoders and models."""
-    yield Finding("processor", True, f"{_processor()}, {os.cpu_count()} cores")
+    yield Finding("processor", True, f"{processor()}, {os.cpu_count()} cores")
     yield _gpu()
     yield from _backends()
     name, why = choose()
@@ -65,19 +65,15 @@ def _backends() -> Iterator[Finding]:
     if find_spec("openvino") is None:
         yield Finding("openvino", False, "not installed: pip install openvino (x86-64)")
     else:
-        import openvino as ov
+        from engine import openvino_backend
 
-        core = ov.Core()
-        can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        precision = "bf16" if "BF16" in can else "fp32 (this CPU has no bf16)"
-        yield Finding("openvino", True, f"{version('openvino')}, {precision}")
+        yield Finding("openvino", True, openvino_backend.abilities())
     if find_spec("onnxruntime") is None:
         yield Finding("onnxruntime", False, "not installed: pip install onnxruntime")
     else:
-        import onnxruntime as ort
+        from engine import onnxruntime_backend
 
-        providers = [p.removesuffix("ExecutionProvider") for p in ort.get_available_providers()]
-        yield Finding("onnxruntime", True, f"{ort.__version__}, {', '.join(providers)}")
+        yield Finding("onnxruntime", True, onnxruntime_backend.abilities())
     yield Finding("tensorrt", False, "not part of this version yet")
 
 
@@ -99,7 +95,8 @@ def _package(subject: str, package: str, use: str, extra: str | None = None) -> 
         return Finding(subject, False, f"not installed: {how} for {use}")
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name in the words of the system."""
     try:
         with open("/proc/cpuinfo") as lines:
             for line in lines:
