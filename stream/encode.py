@@ -28,18 +28,10 @@ SOFTWARE = {
 ENCODERS = ("auto", "x264", "nvenc", "qsv", "amf")
 _BY_SUFFIX = {".webm": "libvpx-vp9", ".gif": "gif"}
 # x264's names for speed, to the numbers that SVT-AV1 and libvpx count in.
-_PRESETS = [
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-    "placebo",
-]
+_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
 
 
 _QSCALE = 1 << 1  # AV_CODEC_FLAG_QSCALE: constant quantiser

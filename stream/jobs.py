@@ -28,31 +28,13 @@ from stream.steady import SteadyMode, make_steady
 
 log = logging.getLogger(__name__)
 
-FILM_SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".mkv",
-        ".mov",
-        ".m4v",
-        ".avi",
-        ".webm",
-        ".mpg",
-        ".mpeg",
-        ".ts",
-        ".m2ts",
-        ".mts",
-        ".vob",
-        ".flv",
-        ".wmv",
-        ".ogv",
-        ".mxf",
-        ".dv",
-        ".y4m",
-        ".3gp",
-        ".h264",
-        ".264",
-        ".hevc",
-    ]
+# Containers that hold what this program writes; other sources go into Matroska.
+SAME_CONTAINER = frozenset(
+    (".mp4", ".mkv", ".mov", ".m4v", ".avi", ".webm", ".ts", ".mts", ".m2ts")
+)
+FILM_SUFFIXES = SAME_CONTAINER | frozenset(
+    (".mpg", ".mpeg", ".vob", ".flv", ".wmv", ".ogv", ".mxf", ".dv", ".y4m", ".3gp")
+    + (".h264", ".264", ".hevc")
 )
 
 
@@ -222,14 +204,8 @@ def _beside(source: str) -> str:
     return str(path.with_name(f"{path.stem}-color{_sink_name(path).suffix}"))
 
 
-# Containers that hold what this program writes; other sources go into Matroska.
-_SAME_CONTAINER = frozenset(
-    [".mp4", ".mkv", ".mov", ".m4v", ".avi", ".webm", ".ts", ".mts", ".m2ts"]
-)
-
-
 def _sink_name(source: Path) -> Path:
-    keep = source.suffix.lower() in _SAME_CONTAINER
+    keep = source.suffix.lower() in SAME_CONTAINER
     return Path(source.name) if keep else Path(f"{source.stem}.mkv")
 
 
