@@ -1,0 +1,511 @@
+"""Stills: the grey survives, the tags survive, and bad files are refused in one line.
+
+Pillow, OpenCV and tifffile (which scikit-image brings) are the witnesses for what was written.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, PngImagePlugin
+
+from engine.backend import load
+from engine.color import LUMA_WEIGHTS
+from stream.colorize import Colorizer
+from stream.errors import BadSink, BadSource, SinkError, SourceError, SourceNotFound
+from stream.frames import plane_view
+from stream.pipeline import run
+from stream.stills import StillSink, StillSource, is_still, read_still, write_still
+from tests.media import moving_picture
+from tests.models import write_model
+
+SUFFIXES = [".jpg", ".png", ".tif", ".webp"]
+LOSSLESS = [".png", ".tif", ".webp"]
+
+# An RGB profile, as far as anyone looks: size, ..., "mntr", "RGB ", "XYZ ", ..., "acsp".
+ICC_RGB = (132).to_bytes(4, "big") + b"\0" * 8 + b"mntrRGB XYZ " + b"\0" * 12 + b"acsp" + b"\0" * 92
+ICC_GREY = ICC_RGB.replace(b"RGB ", b"GRAY")
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a>Gr\xc3\xbc\xc3\x9fe</a></x:xmpmeta>'
+
+
+def grey(width: int = 60, height: int = 44, bit_depth: int = 8) -> NDArray[Any]:
+    return moving_picture(width, height, 0, bit_depth)
+
+
+def save_grey(path: Path, picture: NDArray[Any] | None = None, **options: Any) -> Path:
+    Image.fromarray(grey() if picture is None else picture).save(path, **options)
+    return path
+
+
+def give_color(frame: av.VideoFrame) -> av.VideoFrame:
+    """Chroma that is strong where the luma leaves room, with a gradient and an edge."""
+    depth = frame.format.components[0].bits
+    y, x = np.mgrid[0 : frame.height, 0 : frame.width]
+    middle, swing = 2 ** (depth - 1), 2 ** (depth - 2)
+    plane_view(frame, 1)[:] = middle - swing * x // frame.width
+    plane_view(frame, 2)[:] = middle + np.where(y > frame.height // 2, swing, -swing // 2)
+    return frame
+
+
+def luma_of(rgb: NDArray[Any]) -> NDArray[Any]:
+    kr, kb = LUMA_WEIGHTS["bt601"]
+    return np.rint(rgb[..., :3].astype(np.float64) @ [kr, 1 - kr - kb, kb])
+
+
+# The grey
+
+
+@pytest.mark.parametrize("size", [(60, 44), (37, 53), (1, 1)])
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_lossless_result_has_the_luma_of_the_source(
+    tmp_path: Path, suffix: str, size: tuple[int, int]
+) -> None:
+    source = save_grey(tmp_path / f"in{suffix}", grey(*size), lossless=True)
+    frame, info = read_still(source)
+    assert (frame.format.name, frame.color_range, frame.colorspace) == ("yuv444p", 2, 5)
+    np.testing.assert_array_equal(plane_view(frame, 0), grey(*size))
+    out = tmp_path / f"out{suffix}"
+    write_still(out, give_color(frame), info)
+    rgb = np.asarray(Image.open(out))
+    assert rgb.shape == (size[1], size[0], 3)
+    np.testing.assert_array_equal(luma_of(rgb), grey(*size))
+    # What others call grey is within their own rounding of it.
+    assert np.abs(np.asarray(Image.open(out).convert("L")).astype(int) - grey(*size)).max() <= 1
+    if size != (1, 1):
+        assert (rgb[..., 0] != rgb[..., 1]).mean() > 0.5
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_stay_16_bits(tmp_path: Path, suffix: str) -> None:
+    picture = grey(bit_depth=16)
+    source = save_grey(tmp_path / f"in{suffix}", picture)
+    frame, info = read_still(source)
+    assert frame.format.name == "yuv444p16le"
+    np.testing.assert_array_equal(plane_view(frame, 0), picture)
+    out = tmp_path / f"out{suffix}"
+    write_still(out, give_color(frame), info)
+    bgr = cv2.imread(str(out), cv2.IMREAD_UNCHANGED)
+    assert bgr.dtype == np.uint16
+    np.testing.assert_array_equal(luma_of(bgr[..., ::-1]), picture)
+    if suffix == ".tif":
+        np.testing.assert_array_equal(tifffile.imread(out), bgr[..., ::-1])
+    again, _ = read_still(out)
+    np.testing.assert_array_equal(plane_view(again, 0), picture)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit_rgb_is_read_in_16_bits(tmp_path: Path, suffix: str, orientation: int) -> None:
+    rgb = np.dstack([grey(bit_depth=16), grey(bit_depth=16)[::-1], grey(bit_depth=16)[:, ::-1]])
+    path = tmp_path / f"in{suffix}"
+    if suffix == ".tif":
+        tags = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(path, rgb, photometric="rgb", extratags=tags)
+    else:
+        cv2.imwrite(str(path), rgb[..., ::-1])
+        orientation = 1
+    frame, info = read_still(path)
+    assert info.bit_depth == 16
+    expected = luma_of(rgb) if orientation == 1 else np.rot90(luma_of(rgb), -1)
+    np.testing.assert_allclose(plane_view(frame, 0), expected, atol=1)
+    write_still(tmp_path / f"out{suffix}", frame, info)
+    if suffix == ".tif":
+        stored = tifffile.imread(tmp_path / "out.tif")
+        np.testing.assert_allclose(luma_of(stored), luma_of(rgb), atol=1)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_16_bit_transparency(tmp_path: Path, mode: str) -> None:
+    alpha = grey(bit_depth=16)[::-1]
+    frame = av.VideoFrame(60, 44, "ya16be" if mode == "LA" else "rgba64be")
+    samples = np.dstack([grey(bit_depth=16)] * (len(mode) - 1) + [alpha]).astype(">u2")
+    rows = np.frombuffer(frame.planes[0], ">u2").reshape(44, -1)
+    rows[:, : 60 * len(mode)] = samples.reshape(44, -1)
+    encoder: Any = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 60, 44, frame.format.name
+    encoder.time_base = Fraction(1)
+    frame.pts = 0
+    (tmp_path / "in.png").write_bytes(b"".join(bytes(p) for p in encoder.encode(frame)))
+    still, info = read_still(tmp_path / "in.png")
+    np.testing.assert_array_equal(plane_view(still, 0), grey(bit_depth=16))
+    write_still(tmp_path / "out.tif", still, info)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[..., 3], alpha)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("quality", [50, 75, 90])
+def test_jpeg_keeps_its_luma_samples(tmp_path: Path, quality: int, mode: str) -> None:
+    photograph = Image.open(Path(__file__).parent.parent / "samples" / "still.jpg")
+    source = tmp_path / "in.jpg"
+    photograph.convert(mode).save(source, quality=quality)
+    frame, info = read_still(source)
+    before = plane_view(frame, 0).copy()
+    out = tmp_path / "out.jpg"
+    write_still(out, give_color(frame), info)
+    after = plane_view(read_still(out)[0], 0)
+    # The same tables give the same coefficients, but where decoding clipped
+    # at black or white, which shifts a block by a little.
+    assert (after != before).mean() < 0.005
+    assert np.abs(after.astype(int) - before).max() <= 16
+    with av.open(str(source)) as container:  # FFmpeg's own decoder has the same Y plane
+        ours, theirs = before.astype(int), next(container.decode(video=0))
+        assert np.abs(plane_view(theirs, 0) - ours).max() <= 1
+    chroma = cv2.cvtColor(cv2.imread(str(out)), cv2.COLOR_BGR2YCrCb)[..., 1]
+    assert np.ptp(chroma) > 60
+
+
+def test_a_jpeg_that_stores_rgb(tmp_path: Path) -> None:
+    rgb = np.dstack([grey(), grey()[::-1], grey()[:, ::-1]])
+    source = save_grey(tmp_path / "in.jpg", rgb, keep_rgb=True, quality=100, subsampling=0)
+    frame, info = read_still(source)
+    assert np.abs(plane_view(frame, 0) - luma_of(rgb)).max() <= 3
+    write_still(tmp_path / "out.jpg", frame, info)
+
+
+def test_a_phones_jpeg_with_a_second_picture(tmp_path: Path) -> None:
+    first, second = Image.fromarray(grey()), Image.fromarray(grey()[::-1])
+    first.save(tmp_path / "in.jpg", "MPO", save_all=True, append_images=[second])
+    frame, info = read_still(tmp_path / "in.jpg")
+    assert info.format == "JPEG"
+    assert np.abs(plane_view(frame, 0).astype(int) - grey()).mean() < 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    luma=st.integers(0, 255),
+    cb=st.integers(0, 255),
+    cr=st.integers(0, 255),
+)
+def test_any_chroma_leaves_the_luma_of_a_png(
+    tmp_path_factory: pytest.TempPathFactory, luma: int, cb: int, cr: int
+) -> None:
+    folder = tmp_path_factory.mktemp("png")
+    frame, info = read_still(save_grey(folder / "in.png", np.full((2, 2), luma, np.uint8)))
+    plane_view(frame, 1)[:], plane_view(frame, 2)[:] = cb, cr
+    write_still(folder / "out.png", frame, info)
+    assert (luma_of(np.asarray(Image.open(folder / "out.png"))) == luma).all()
+
+
+@pytest.mark.parametrize("target", SUFFIXES)
+@pytest.mark.parametrize("origin", SUFFIXES)
+def test_every_format_becomes_every_other(tmp_path: Path, origin: str, target: str) -> None:
+    photograph = Image.open(Path(__file__).parent.parent / "samples" / "still.jpg")
+    source = tmp_path / f"in{origin}"
+    photograph.resize((150, 100)).save(source)
+    frame, info = read_still(source)
+    before = plane_view(frame, 0).astype(int)
+    write_still(tmp_path / f"out{target}", give_color(frame), info)
+    after = plane_view(read_still(tmp_path / f"out{target}")[0], 0)
+    # Lossy WebP codes chroma at half size and luma in limited range; JPEG and the rest do better.
+    assert np.abs(after - before).mean() < (3 if target == ".webp" else 1.5)
+
+
+@pytest.mark.parametrize("target", [".jpg", ".webp"])
+def test_16_bits_become_8_where_the_format_has_no_more(tmp_path: Path, target: str) -> None:
+    picture = grey(bit_depth=16)
+    frame, info = read_still(save_grey(tmp_path / "in.tif", picture))
+    write_still(tmp_path / f"out{target}", frame, info)
+    after = plane_view(read_still(tmp_path / f"out{target}")[0], 0)
+    assert np.abs(after - picture / 257).mean() < 2
+
+
+# What else a file holds
+
+
+def tagged_options(extra: dict[int, Any] | None = None) -> dict[str, Any]:
+    exif = Image.Exif()
+    for tag, value in (extra or {}).items():
+        exif[tag] = value
+    exif[0x010E] = "A street"
+    exif[0x013B] = "Jane Doe"
+    exif[0x8769] = {0x9003: "1908:05:01 12:00:00"}  # Exif: DateTimeOriginal
+    exif[0x8825] = {1: "N"}  # GPS: LatitudeRef
+    return {"exif": exif.tobytes(), "dpi": (600, 600), "icc_profile": ICC_RGB, "xmp": XMP}
+
+
+@pytest.mark.parametrize("target", SUFFIXES)
+@pytest.mark.parametrize("origin", SUFFIXES)
+def test_tags_and_resolution_are_kept(tmp_path: Path, origin: str, target: str) -> None:
+    picture = np.dstack([grey()] * 3)
+    extra = {
+        ".tif": {700: XMP},
+        ".webp": {0x011A: 600.0, 0x011B: 600.0, 0x0128: 2},  # the one place for a resolution
+    }
+    options = tagged_options(extra.get(origin))
+    if origin == ".tif":
+        del options["xmp"]
+    if origin == ".png":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", options.pop("xmp").decode())
+        options["pnginfo"] = text
+    frame, info = read_still(save_grey(tmp_path / f"in{origin}", picture, **options))
+    write_still(tmp_path / f"out{target}", give_color(frame), info)
+    with Image.open(tmp_path / f"out{target}") as result:
+        result.load()
+        exif = result.getexif()
+        assert exif[0x010E] == "A street"
+        assert exif[0x013B] == "Jane Doe"
+        assert exif.get_ifd(0x8769)[0x9003] == "1908:05:01 12:00:00"
+        assert exif.get_ifd(0x8825)[1] == "N"
+        dpi = result.info.get("dpi") or (exif[0x011A], exif[0x011B])
+        assert [round(float(number)) for number in dpi] == [600, 600]
+        assert result.info["icc_profile"] == ICC_RGB
+        xmp = result.info["xmp"]
+        assert (xmp.encode() if isinstance(xmp, str) else xmp) == XMP
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_tags_of_16_bit_files_are_kept(tmp_path: Path, suffix: str) -> None:
+    options = tagged_options()
+    del options["icc_profile"], options["xmp"]
+    frame, info = read_still(save_grey(tmp_path / f"in{suffix}", grey(bit_depth=16), **options))
+    write_still(tmp_path / f"out{suffix}", frame, info)
+    with Image.open(tmp_path / f"out{suffix}") as result:
+        exif = result.getexif()
+        assert exif[0x013B] == "Jane Doe"
+        assert exif.get_ifd(0x8769)[0x9003] == "1908:05:01 12:00:00"
+        assert [round(float(number)) for number in result.info["dpi"]] == [600, 600]
+
+
+def test_a_jpegs_caption_and_comment_are_kept(tmp_path: Path) -> None:
+    caption = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x0a\x1c\x02\x78\0\x05Quiet"
+    segment = b"\xff\xed" + (len(caption) + 2).to_bytes(2, "big") + caption
+    source = save_grey(tmp_path / "in.jpg", comment="taken from a roof", extra=segment)
+    frame, info = read_still(source)
+    write_still(tmp_path / "out.jpg", frame, info)
+    with Image.open(tmp_path / "out.jpg") as result:
+        assert result.info["comment"] == b"taken from a roof"
+        assert ("APP13", caption) in result.applist
+
+
+def test_a_pngs_texts_are_kept(tmp_path: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Title", "Harbour")
+    texts.add_itxt("Description", "Größe", zip=True)
+    frame, info = read_still(save_grey(tmp_path / "in.png", pnginfo=texts))
+    write_still(tmp_path / "out.png", frame, info)
+    with Image.open(tmp_path / "out.png") as result:
+        assert result.text == {"Title": "Harbour", "Description": "Größe"}
+
+
+def test_a_profile_for_grey_is_left_out(tmp_path: Path) -> None:
+    """A reader that takes an RGB picture through a grey profile shows nonsense."""
+    frame, info = read_still(save_grey(tmp_path / "in.png", icc_profile=ICC_GREY))
+    write_still(tmp_path / "out.png", frame, info)
+    assert "icc_profile" not in Image.open(tmp_path / "out.png").info
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_kept_and_the_frame_stands_upright(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options: dict[str, Any] = {"exif": exif}
+    if suffix == ".webp":
+        options["lossless"] = True
+    source = save_grey(tmp_path / f"in{suffix}", **options)
+    frame, info = read_still(source)
+    with source.open("rb") as file, Image.open(file) as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture).convert("L"))
+    np.testing.assert_array_equal(plane_view(frame, 0), upright)
+    out = tmp_path / f"out{suffix}"
+    write_still(out, give_color(frame), info)
+    with out.open("rb") as file, Image.open(file) as result:
+        assert result.getexif()[0x0112] == orientation
+    if suffix == ".jpg":
+        after = plane_view(read_still(out)[0], 0).astype(int)
+        assert np.abs(after - upright).mean() < 0.5
+    else:
+        np.testing.assert_array_equal(plane_view(read_still(out)[0], 0), upright)
+    if suffix == ".tif":
+        np.testing.assert_array_equal(luma_of(tifffile.imread(out)), grey())  # as stored
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_transparency_is_kept(tmp_path: Path, mode: str, suffix: str) -> None:
+    alpha = grey()[::-1]
+    rgba = np.dstack([grey()] * (len(mode) - 1) + [alpha])
+    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    source = save_grey(tmp_path / f"in{suffix}", rgba, **options)
+    frame, info = read_still(source)
+    write_still(tmp_path / f"out{suffix}", give_color(frame), info)
+    result = np.asarray(Image.open(tmp_path / f"out{suffix}"))
+    np.testing.assert_array_equal(result[..., 3], alpha)
+    np.testing.assert_array_equal(luma_of(result), grey())
+
+
+def test_transparency_is_left_out_of_a_jpeg_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame, info = read_still(save_grey(tmp_path / "in.png", np.dstack([grey(), grey()])))
+    write_still(tmp_path / "out.jpg", frame, info)
+    assert "no transparency" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["P", "1"])
+def test_palettes_and_bitmaps_are_read(tmp_path: Path, mode: str) -> None:
+    picture = Image.fromarray(grey()).convert(mode)
+    picture.save(tmp_path / "in.png")
+    frame, _ = read_still(tmp_path / "in.png")
+    np.testing.assert_array_equal(plane_view(frame, 0), np.asarray(picture.convert("L")))
+
+
+def test_side_by_side(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rgba = np.dstack([grey(), grey()[::-1]])
+    frame, info = read_still(save_grey(tmp_path / "in.png", rgba, exif=exif))
+    double = av.VideoFrame(2 * frame.width, frame.height, "yuv444p")
+    double.colorspace, double.color_range = frame.colorspace, frame.color_range
+    for index in range(3):
+        plane_view(double, index)[:] = np.hstack([plane_view(frame, index)] * 2)
+    write_still(tmp_path / "out.png", double, info)
+    result = np.asarray(Image.open(tmp_path / "out.png"))
+    assert result.shape == (88, 60, 4)
+    np.testing.assert_array_equal(result[:44, :, 3], grey()[::-1])
+    np.testing.assert_array_equal(luma_of(result)[44:], grey())
+
+
+# As source and sink
+
+
+def test_source_and_sink(tmp_path: Path) -> None:
+    path = save_grey(tmp_path / "in.png", dpi=(300, 300))
+    source = StillSource(path)
+    assert (source.info.width, source.info.height, source.info.frames) == (60, 44, 1)
+    (frame,) = list(source)
+    assert frame.pts == 0
+    assert frame.time_base == Fraction(1)
+    sink = StillSink(tmp_path / "out.png", source)
+    sink.write(give_color(frame))
+    assert not (tmp_path / "out.png").exists()
+    sink.finish()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.png", "out.png"]
+
+
+@pytest.mark.parametrize(("name", "bit_depth"), [("in.png", 8), ("in.tif", 16), ("in.jpg", 8)])
+def test_through_the_pipeline(tmp_path: Path, name: str, bit_depth: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    size = (64, 48) if name == "in.jpg" else (61, 45)  # whole blocks of 8 survive
+    source = StillSource(save_grey(tmp_path / name, grey(*size, bit_depth), exif=exif))
+    before = plane_view(source.frame, 0).copy()
+    sink = StillSink(tmp_path / f"out-{name}", source)
+    backend = load(write_model(tmp_path / "m.onnx"), "onnxruntime", threads=1)
+    try:
+        stats = run(source, Colorizer(backend, pix_fmts=sink.pix_fmts), sink)
+    finally:
+        backend.close()
+    sink.finish()
+    assert stats.frames_out == 1
+    after = read_still(tmp_path / f"out-{name}")[0]
+    assert (after.width, after.height) == size[::-1]
+    difference = np.abs(plane_view(after, 0).astype(int) - before)
+    assert (difference > 0).mean() <= (0.02 if name == "in.jpg" else 0)
+    rgb = np.asarray(Image.open(tmp_path / f"out-{name}").convert("RGB")).astype(int)
+    assert np.ptp(rgb, axis=-1).mean() > 10
+
+
+def test_an_abandoned_sink_leaves_nothing(tmp_path: Path) -> None:
+    source = StillSource(save_grey(tmp_path / "in.png"))
+    sink = StillSink(tmp_path / "out.png", source)
+    sink.write(next(iter(source)))
+    assert sink.abandon(keep=True) is None
+    assert [p.name for p in tmp_path.iterdir()] == ["in.png"]
+
+
+def test_what_is_a_still() -> None:
+    assert is_still("a/Scan 1.TIFF")
+    assert not is_still("film.mkv")
+
+
+# Bad input
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFound, match="no such file"):
+        read_still(tmp_path / "missing.jpg")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_empty_and_not_a_picture(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"in{suffix}"
+    path.touch()
+    with pytest.raises(BadSource, match="empty"):
+        read_still(path)
+    path.write_text("this is no picture" * 100)
+    with pytest.raises(BadSource, match=r"no JPEG, PNG, TIFF or WebP"):
+        read_still(path)
+
+
+@pytest.mark.parametrize("bit_depth", [8, 16])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("keep", [0.02, 0.5, 0.9])
+def test_truncated(tmp_path: Path, suffix: str, keep: float, bit_depth: int) -> None:
+    path = tmp_path / f"in{suffix}"
+    if bit_depth == 16 and suffix in (".png", ".tif"):
+        cv2.imwrite(str(path), np.dstack([grey(200, 200, 16)] * 3))
+    else:
+        save_grey(path, grey(200, 200))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(BadSource) as caught:
+        read_still(path)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(suffix=st.sampled_from(SUFFIXES), seed=st.integers(0, 2**32 - 1))
+def test_flipped_bits_give_a_picture_or_one_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, seed: int
+) -> None:
+    dice = np.random.default_rng(seed)
+    path = save_grey(tmp_path_factory.mktemp("flipped") / f"in{suffix}")
+    data = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    places = dice.integers(0, len(data), 8)
+    data[places] ^= (1 << dice.integers(0, 8, 8)).astype(np.uint8)
+    path.write_bytes(data.tobytes())
+    try:
+        frame, info = read_still(path)
+    except SourceError:
+        return
+    write_still(path.with_name("out.png"), frame, info)
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("CMYK", ".jpg"), ("F", ".tif"), ("I", ".tif")])
+def test_kinds_that_cannot_be_coloured_say_so(tmp_path: Path, mode: str, suffix: str) -> None:
+    Image.fromarray(grey()).convert(mode).save(tmp_path / f"in{suffix}")
+    with pytest.raises(BadSource, match="convert it"):
+        read_still(tmp_path / f"in{suffix}")
+
+
+def test_several_pictures_in_one_file_are_refused(tmp_path: Path) -> None:
+    pages = [Image.fromarray(grey()), Image.fromarray(grey()[::-1])]
+    pages[0].save(tmp_path / "in.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(BadSource, match="2 pictures"):
+        read_still(tmp_path / "in.tif")
+
+
+def test_bad_targets(tmp_path: Path) -> None:
+    source = StillSource(save_grey(tmp_path / "in.png"))
+    with pytest.raises(BadSink, match=r"\.jpg"):
+        StillSink(tmp_path / "out.mkv", source)
+    with pytest.raises(SinkError, match="cannot write"):
+        write_still(tmp_path / "nowhere" / "out.png", source.frame, source.still)
+    wide, info = read_still(save_grey(tmp_path / "wide.png", grey(17000, 2)))
+    with pytest.raises(BadSink, match="17000x2 cannot be written as WEBP"):
+        write_still(tmp_path / "out.webp", wide, info)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.png", "wide.png"]
