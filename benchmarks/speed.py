@@ -2,9 +2,9 @@
 
     python benchmarks/speed.py [FILM] [--heights 480 720 1080] [--json FILE] [--plot FILE.png]
 
-The film (default: samples/film.mp4, looped to 20 s) is scaled to each height and made grey; then, in
-turn and three times, `ffmpeg -crf 18 -preset veryfast` transcodes it, `kinemacolor` colorizes it
-with the same settings, and once the OpenCV loop (Zhang's 32 M network in cv2.dnn at 224x224,
+The film (default: samples/film.mp4, looped to 20 s) is scaled to each height and made grey; then,
+in turn and three times, `ffmpeg -crf 18 -preset veryfast` transcodes it, `kinemacolor` colorizes
+it with the same settings, and once the OpenCV loop (Zhang's 32 M network in cv2.dnn at 224x224,
 float Lab at full size) colorizes a few frames. Whole processes are timed, start-up included; the
 best of the three counts. Needs the ffmpeg command.
 """
@@ -94,12 +94,10 @@ def measure(film: Path, height: int, model: str, folder: Path) -> dict[str, Any]
 
 def make_grey(film: Path, height: int, target: Path) -> None:
     """The film at this height without its colours, nearly lossless, 20 s of it."""
-    subprocess.run(
-        ["ffmpeg", "-y", "-v", "error", "-stream_loop", "-1", "-t", str(SECONDS), "-i", str(film)]
-        + ["-an", "-vf", f"scale=-2:{height}:flags=lanczos,format=gray,format=yuv420p"]
-        + ["-c:v", "libx264", "-crf", "10", "-preset", "veryfast", str(target)],
-        check=True,
-    )
+    scale = f"scale=-2:{height}:flags=lanczos,format=gray,format=yuv420p"
+    read = ["-stream_loop", "-1", "-t", str(SECONDS), "-i", str(film), "-an", "-vf", scale]
+    write = ["-c:v", "libx264", "-crf", "10", "-preset", "veryfast", str(target)]
+    subprocess.run(["ffmpeg", "-y", "-v", "error", *read, *write], check=True)
 
 
 def probe(film: Path) -> tuple[int, str]:

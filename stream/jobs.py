@@ -25,6 +25,7 @@ from stream.sinks import FileSink, Sink, open_sink
 from stream.sources import Source, open_source
 from stream.stats import Stats, peak_memory_mb
 from stream.steady import SteadyMode, make_steady
+from stream.stills import is_still
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,20 @@ SAME_CONTAINER = frozenset(
     (".mp4", ".mkv", ".mov", ".m4v", ".avi", ".webm", ".ts", ".mts", ".m2ts")
 )
 FILM_SUFFIXES = SAME_CONTAINER | frozenset(
-    (".mpg", ".mpeg", ".vob", ".flv", ".wmv", ".ogv", ".mxf", ".dv", ".y4m", ".3gp")
-    + (".h264", ".264", ".hevc")
+    (
+        ".mpg",
+        ".mpeg",
+        ".vob",
+        ".flv",
+        ".wmv",
+        ".ogv",
+        ".mxf",
+        ".dv",
+        ".y4m",
+        ".3gp",
+        ".h264",
+        ".hevc",
+    )
 )
 
 
@@ -91,9 +104,9 @@ def plan_jobs(sources: list[str], output: str | None, settings: Settings) -> lis
     for source in sources:
         path = Path(source)
         if source != "-" and path.is_dir():
-            found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in FILM_SUFFIXES)
+            found = sorted(str(p) for p in path.iterdir() if _is_ours(p))
             if not found:
-                raise BadSource(f"no video in the folder {path}")
+                raise BadSource(f"no video and no picture in the folder {path}")
             files += found
             many = True
         elif source.startswith("test:") or source == "-" or "://" in source or path.exists():
@@ -204,8 +217,12 @@ def _beside(source: str) -> str:
     return str(path.with_name(f"{path.stem}-color{_sink_name(path).suffix}"))
 
 
+def _is_ours(path: Path) -> bool:
+    return not path.is_dir() and (path.suffix.lower() in FILM_SUFFIXES or is_still(path))
+
+
 def _sink_name(source: Path) -> Path:
-    keep = source.suffix.lower() in SAME_CONTAINER
+    keep = source.suffix.lower() in SAME_CONTAINER or is_still(source)
     return Path(source.name) if keep else Path(f"{source.stem}.mkv")
 
 

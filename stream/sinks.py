@@ -69,8 +69,16 @@ def open_sink(
         return NullSink()
     if name == "-":
         return Y4MSink(sys.stdout.buffer, source)
+    from stream.stills import StillSink, StillSource, is_still  # sinks, too: a circle otherwise
+
+    path = Path(name)
+    if isinstance(source, StillSource) or is_still(path):
+        check_target(path, source.info.name, overwrite=overwrite)
+        if not isinstance(source, StillSource):
+            raise BadSink(f"a film cannot become the picture {path.name}: use .mp4 or .mkv")
+        return StillSink(path, source)
     return FileSink(
-        Path(name), source, options=options or EncodeOptions(), overwrite=overwrite, trimmed=trimmed
+        path, source, options=options or EncodeOptions(), overwrite=overwrite, trimmed=trimmed
     )
 
 

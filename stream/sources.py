@@ -87,6 +87,10 @@ def open_source(
         raise BadSource(f"{path} is a folder: give its files, or an output folder with -o")
     if path.stat().st_size == 0:
         raise BadSource(f"{path} is empty (0 bytes)")
+    from stream.stills import StillSource, is_still  # they are sources, too: a circle otherwise
+
+    if is_still(path):
+        return StillSource(path)
     return ContainerSource(
         name,
         _open(name, name),
