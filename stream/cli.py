@@ -177,9 +177,31 @@ def doctor() -> None:
 
 
 @app.command()
-def bench() -> None:
-    """Measures this machine: not part of this version yet."""
-    _fail("bench is not part of this version yet: see benchmarks/ in the source for the scripts")
+def bench(
+    model: Annotated[str, typer.Option(help="Packaged model, or an .onnx file.")] = "kinema",
+    backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino, onnxruntime")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16")] = "auto",
+    steady: Annotated[str, typer.Option(help="off, live, film")] = "live",
+    frames: Annotated[int, typer.Option(min=1)] = 200,
+) -> None:
+    """Measures this machine: a test picture at three sizes, without an encoder."""
+    _start_log(quiet=False)
+    from stream.bench import measure
+    from stream.jobs import Settings, open_network
+    from stream.stats import STAGES
+
+    settings = Settings(model=model, backend=backend, precision=precision, steady=steady)
+    table = Table("size", "network", "fps", *(f"{stage} ms" for stage in STAGES[:-1]), box=None)
+    with open_network(settings) as network:
+        console.print(network.description)
+        for row in measure(network, frames=frames, steady=settings.steady):  # type: ignore[arg-type]
+            table.add_row(
+                f"{row.width}x{row.height}",
+                f"{row.network[1]}x{row.network[0]}",
+                f"{row.fps:.1f}",
+                *(f"{row.stage_ms[stage]:.2f}" for stage in STAGES[:-1]),
+            )
+    Console(highlight=False).print(table)
 
 
 @app.command()

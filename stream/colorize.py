@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -174,16 +175,19 @@ class Colorizer:
 
 
 def network_size(spec: ModelSpec, width: int, height: int, turns: int = 0) -> tuple[int, int]:
-    """The (H, W) at which a picture enters the network: its own shape, the model's own area."""
+    """The (H, W) at which a picture enters the network: nearest to its own shape.
+
+    The area is at most the preferred one and at least 0.8 of it, so that every shape costs the
+    same; more than 4:1 is squeezed.
+    """
     if spec.fixed_size:
         return spec.height, spec.width
     if turns % 2:
         width, height = height, width
     aspect = min(max(width / height, 1 / 4), 4.0)
-    area = spec.height * spec.width
-    unit = spec.multiple
-
-    def whole(size: float) -> int:
-        return max(unit, round(size / unit) * unit)
-
-    return whole((area / aspect) ** 0.5), whole((area * aspect) ** 0.5)
+    area, unit = spec.height * spec.width, spec.multiple
+    rows = range(unit, max(unit, int((area * 4) ** 0.5)) + 1, unit)
+    sizes = [(h, max(unit, w)) for h in rows for w in (area // h // unit * unit,)]
+    sizes += [(h, w - unit) for h, w in sizes if w > unit]
+    sizes = [(h, w) for h, w in sizes if h * w >= 0.8 * area] or [(spec.height, spec.width)]
+    return min(sizes, key=lambda size: abs(math.log(size[1] / size[0] / aspect)))
