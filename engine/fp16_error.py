@@ -1,0 +1,122 @@
+"""What FP16 costs in colour: the same pictures through both graphs, and the CIEDE2000 between.
+
+ONNX Runtime's CPU provider computes float16 graphs in float32 and leaves out the roundings in
+between, so they are put back as explicit Casts: every tensor is rounded where it is stored.
+A GPU may also add up in FP16, which this cannot show; `benchmarks/gpu.py` measures it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from engine.color import ciede2000, luma_to_L
+from engine.fp16 import tensor_types
+
+MEAN_LIMIT = 0.3  # CIEDE2000; a difference of 1 is about what an eye can just see
+_PICTURES = Path(__file__).parent / "fp16_pictures.npz"
+
+
+@dataclass(frozen=True)
+class ColorError:
+    """CIEDE2000 over all pixels of all pictures."""
+
+    mean: float
+    p99: float
+    pictures: int
+
+    def __str__(self) -> str:
+        return (
+            f"FP16 against FP32 on {self.pictures} pictures: "
+            f"CIEDE2000 mean {self.mean:.3f}, 99th percentile {self.p99:.3f}"
+        )
+
+
+def color_error(
+    fp32: onnx.ModelProto, fp16: onnx.ModelProto, pictures: Iterable[NDArray[np.float32]]
+) -> ColorError:
+    """Compares the colours that two graphs give to pictures.
+
+    Args:
+        pictures: each L (H, W) float32, 0..100; H and W as the model takes them.
+    """
+    reference, rounded = _session(fp32), _session(with_roundings(fp16))
+    differences = []
+    for L in pictures:
+        feed = {"L": np.ascontiguousarray(L[None, None], np.float32)}
+        ab, ab16 = (session.run(["ab"], feed)[0][0] for session in (reference, rounded))
+        rows, columns = L.shape[0] // ab.shape[1], L.shape[1] // ab.shape[2]
+        small = L.reshape(ab.shape[1], rows, ab.shape[2], columns).mean((1, 3))
+        difference = ciede2000(*(np.stack([small, *colors], -1) for colors in (ab, ab16)))
+        # A NaN (an overflow in FP16) must not hide in a mean.
+        differences.append(np.nan_to_num(difference, nan=100.0, posinf=100.0).ravel())
+    every = np.concatenate(differences)
+    return ColorError(float(every.mean()), float(np.percentile(every, 99)), len(differences))
+
+
+def sample_pictures(height: int, width: int) -> list[NDArray[np.float32]]:
+    """Photographs to measure on, when nobody gives others: L (height, width) float32, 0..100.
+
+    Four of scikit-image's, in grey at 256x256: an astronaut (NASA, public domain), Chelsea the
+    cat (S. van der Walt, CC0), coffee (R. Michetti, CC0) and a rocket (SpaceX, public domain).
+    """
+    with np.load(_PICTURES) as stored:
+        luma = [stored[name] for name in sorted(stored.files)]
+    return [luma_to_L(_fit(codes, height, width) / 255).astype(np.float32) for codes in luma]
+
+
+def with_roundings(fp16: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph in float32, where every tensor that was float16 is rounded to it."""
+    types = tensor_types(fp16)
+    model = onnx.ModelProto()
+    model.CopyFrom(fp16)
+    graph = model.graph
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT16:
+            values = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT16:
+            node.op_type = "Identity"  # the rounding behind it is the cast
+            del node.attribute[:]
+        nodes.append(node)
+        for i, name in enumerate(node.output):
+            if types.get(name) != TensorProto.FLOAT16:
+                continue
+            exact, half = f"{name}_exact", f"{name}_half"
+            node.output[i] = exact
+            nodes.append(onnx.helper.make_node("Cast", [exact], [half], to=TensorProto.FLOAT16))
+            nodes.append(onnx.helper.make_node("Cast", [half], [name], to=TensorProto.FLOAT))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]
+    return model
+
+
+def _session(model: onnx.ModelProto) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _fit(codes: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float64]:
+    """Resamples a picture, bilinear: good enough to measure on."""
+    rows = np.linspace(0, codes.shape[0] - 1, height)
+    columns = np.linspace(0, codes.shape[1] - 1, width)
+    top, left = (
+        np.minimum(p.astype(int), n - 2) for p, n in zip((rows, columns), codes.shape, strict=True)
+    )
+    y, x = (rows - top)[:, None], columns - left
+    upper = codes[top][:, left] * (1 - x) + codes[top][:, left + 1] * x
+    lower = codes[top + 1][:, left] * (1 - x) + codes[top + 1][:, left + 1] * x
+    return upper * (1 - y) + lower * y
