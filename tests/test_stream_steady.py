@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.steady import Steady, make_steady
+from tests.shots import H, W, dissolve, flat_ab, grain, pan, picture
 
-H, W = 96, 160
 MODES = ["live", "film"]
-
-
-def texture(seed: int, height: int = H, width: int = W) -> np.ndarray:
-    """Returns L (height, width) float32 with detail at several sizes."""
-    rng = np.random.default_rng(seed)
-    total = np.zeros((height, width))
-    for cells in (4, 8, 16):
-        noise = rng.uniform(-1, 1, (cells, cells))
-        rows, columns = np.linspace(0, cells - 1, height), np.linspace(0, cells - 1, width)
-        rows = np.array([np.interp(columns, range(cells), row) for row in noise])
-        total += np.array(
-            [np.interp(np.linspace(0, cells - 1, height), range(cells), c) for c in rows.T]
-        ).T
-    return (50 + 15 * total).clip(0, 100).astype(np.float32)
-
-
-def flat_ab(a: float, b: float, height: int = H, width: int = W) -> np.ndarray:
-    planes = np.empty((2, height // 4, width // 4), np.float32)
-    planes[0], planes[1] = a, b
-    return planes
 
 
 def run(steady: Steady, frames: list[tuple[np.ndarray, np.ndarray | None]]) -> list[np.ndarray]:
@@ -45,7 +28,7 @@ def run(steady: Steady, frames: list[tuple[np.ndarray, np.ndarray | None]]) -> l
 @given(count=st.integers(0, 45))
 def test_every_frame_comes_out_once(mode, count):
     steady = make_steady(mode)
-    L, ab = texture(1), flat_ab(10, 20)
+    L, ab = picture(1), flat_ab(10, 20)
     held = 0
     for _ in range(count):
         held += 1 - len(steady.push(L, ab))
@@ -56,7 +39,7 @@ def test_every_frame_comes_out_once(mode, count):
 @pytest.mark.parametrize("mode", MODES)
 def test_flicker_on_a_still_picture_is_averaged(mode):
     rng = np.random.default_rng(0)
-    L = texture(1)
+    L = picture(1)
     frames = [(L, flat_ab(*rng.normal(20, 5, 2))) for _ in range(60)]
     before = np.array([ab.mean((1, 2)) for _, ab in frames])
     after = np.array([ab.mean((1, 2)) for ab in run(make_steady(mode), frames)])
@@ -67,7 +50,7 @@ def test_flicker_on_a_still_picture_is_averaged(mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_of_the_old_shot_is_left_at_a_cut(mode):
     steady = make_steady(mode)
-    red, blue = (texture(1), flat_ab(60, 30)), (texture(2), flat_ab(10, -60))
+    red, blue = (picture(1), flat_ab(60, 30)), (picture(2), flat_ab(10, -60))
     out = run(steady, [red] * 20 + [blue] * 20)
     assert steady.cuts == [20]
     for frame, (_, wanted) in zip(out, [red] * 20 + [blue] * 20, strict=True):
@@ -76,17 +59,15 @@ def test_nothing_of_the_old_shot_is_left_at_a_cut(mode):
 
 def test_off_returns_the_planes_themselves():
     ab = flat_ab(1, 2)
-    assert make_steady("off").push(texture(1), ab)[0] is ab
-    assert make_steady("film", strength=0).push(texture(1), ab)[0] is ab
+    assert make_steady("off").push(picture(1), ab)[0] is ab
+    assert make_steady("film", strength=0).push(picture(1), ab)[0] is ab
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_colors_are_carried_between_key_frames(mode):
     steady = make_steady(mode, every=10)
-    big = texture(3, H, 2 * W)
     frames, asked = [], []
-    for t in range(30):
-        L = np.ascontiguousarray(big[:, 2 * t : 2 * t + W])
+    for L in pan(3, 30):
         asked.append(steady.wants(L))
         frames.append((L, flat_ab(30, 10) if asked[-1] else None))
     assert asked[0]
@@ -94,3 +75,114 @@ def test_colors_are_carried_between_key_frames(mode):
     assert all(any(asked[t : t + 10]) for t in range(21))
     for ab in run(steady, frames):
         assert np.allclose(ab.mean((1, 2)), (30, 10), atol=1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_key_frames_may_be_asked_for_ahead_of_the_push(mode):
+    def planes(early: int) -> np.ndarray:
+        steady = make_steady(mode, every=6)
+        frames, out = pan(3, 12) + pan(4, 12), []
+        wanted = [steady.wants(frame) for frame in frames[:early]]
+        for t, frame in enumerate(frames):
+            wanted += [steady.wants(f) for f in frames[t + early : t + early + 1]]
+            out += steady.push(frame, flat_ab(t, 10) if wanted[t] else None)
+        return np.array(out + steady.flush())
+
+    np.testing.assert_array_equal(planes(1), planes(4))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_shot_must_start_with_colors(mode):
+    steady = make_steady(mode)
+    with pytest.raises(ValueError, match="own ab"):
+        run(steady, [(picture(1), None)])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_larger_planes_keep_their_size_and_detail(mode):
+    rng = np.random.default_rng(0)
+    fine = rng.normal(0, 10, (2, H, W)).astype(np.float32)
+    out = run(make_steady(mode), [(picture(1), fine + 20)] * 10)
+    assert all(np.allclose(ab, fine + 20, atol=0.01) for ab in out)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_old_shot_fades_with_a_dissolve(mode):
+    one, other = [(60.0, 30.0)] * 30, [(10.0, -60.0)] * 30
+    L = dissolve(pan(1, 30), pan(2, 30), 12)
+    colors = one[:-12] + [(35.0, -15.0)] * 12 + other[12:]
+    out = run(make_steady(mode), [(f, flat_ab(*c)) for f, c in zip(L, colors, strict=True)])
+    # Of the 103 units between the two colours, a tenth is left twelve frames after the dissolve.
+    assert np.linalg.norm(out[30 + 12].mean((1, 2)) - (10, -60)) < 10
+    assert np.linalg.norm(out[24].mean((1, 2)) - (35, -15)) < 20  # half-way
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_wrong_color_heals(mode):
+    L = pan(1, 60, step=1)
+    frames = [(f, flat_ab(50 if t < 10 else 0, 0)) for t, f in enumerate(L)]
+    assert abs(run(make_steady(mode), frames)[-1]).max() < 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_exposure_pulse_does_not_restart_the_mean(mode):
+    L = pan(1, 60, step=1)
+    rng = np.random.default_rng(0)
+    pulse = [(f * (1 + 0.2 * math.sin(t))).clip(0, 100) for t, f in enumerate(L)]
+    noise = [flat_ab(*rng.normal(20, 5, 2)) for _ in L]
+
+    def flicker(frames: list[np.ndarray]) -> float:
+        out = np.array(run(make_steady(mode), list(zip(frames, noise, strict=True))))
+        return float(np.abs(np.diff(out[20:], axis=0)).mean())
+
+    assert flicker(pulse) < 1.5 * flicker(L)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pure_noise_gives_each_frame_its_own_colors(mode):
+    rng = np.random.default_rng(0)
+    noise = [rng.uniform(0, 100, (H, W)).astype(np.float32) for _ in range(40)]
+    frames = [(f, flat_ab(*rng.normal(0, 30, 2))) for f in noise]
+    for ab, (_, own) in zip(run(make_steady(mode), frames), frames, strict=True):
+        assert np.abs(ab - own).mean() < 5
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_frames_may_repeat_run_backwards_and_change_size(mode):
+    steady = make_steady(mode)
+    L = pan(1, 10)
+    frames = [(f, flat_ab(10, 5)) for f in [*L, *L[::-1], L[0], L[0], L[0]]]
+    frames += [(picture(2, 128, 64), flat_ab(-10, 5, 128, 64))] * 5
+    out = run(steady, frames)
+    assert steady.cuts == [23]
+    assert [ab.shape for ab in out] == [ab.shape for _, ab in frames]
+    assert np.allclose([ab.mean((1, 2)) for ab in out], [ab.mean((1, 2)) for _, ab in frames])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_long_still_does_not_drift(mode):
+    L = grain([picture(1, 64, 64)], 2)[0]
+    ab = (np.random.default_rng(0).normal(0, 20, (2, 16, 16))).astype(np.float32)
+    out = run(make_steady(mode), [(L, ab)] * 2000)
+    assert np.abs(out[-1] - ab).max() < 0.01
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_cut_at_every_frame_leaves_nothing_behind(mode):
+    pictures = [(picture(seed), flat_ab(seed, 0)) for seed in range(11)]
+    steady = make_steady(mode)
+
+    def push(frames: int) -> None:
+        for number in range(frames):
+            for ab in steady.push(*pictures[number % len(pictures)]):
+                assert ab.shape == (2, H // 4, W // 4)
+
+    tracemalloc.start()
+    push(104)  # the window of film is as full as 504 frames later
+    before = tracemalloc.take_snapshot()
+    push(504)
+    after = tracemalloc.take_snapshot()
+    tracemalloc.stop()
+    assert len(steady.cuts) > 590
+    grown = sum(entry.size_diff for entry in after.compare_to(before, "filename"))
+    assert grown < 200_000  # bytes; one memory kept at each cut would be 7 MB
