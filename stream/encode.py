@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import av.error
+from av.codec.context import Flags
 
 from stream.errors import BadSink
 
@@ -26,7 +27,8 @@ SOFTWARE = {
     "prores": "prores_ks",
 }
 ENCODERS = ("auto", "x264", "nvenc", "qsv", "amf")
-_BY_SUFFIX = {".webm": "libvpx-vp9", ".gif": "gif"}
+# AVI keeps no presentation times, so a reader has to guess those of H.264.
+_BY_SUFFIX = {".webm": "libvpx-vp9", ".gif": "gif", ".avi": "mpeg4"}
 # x264's names for speed, to the numbers that SVT-AV1 and libvpx count in.
 _PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
@@ -34,7 +36,6 @@ _PRESETS = (
 )
 
 
-_QSCALE = 1 << 1  # AV_CODEC_FLAG_QSCALE: constant quantiser
 _QP_TO_LAMBDA = 118  # FF_QP2LAMBDA
 
 # SVT-AV1 prints a page on standard error unless told to speak of errors alone.
@@ -130,13 +131,16 @@ def add_video_stream(
     context = stream.codec_context
     context.width, context.height = frame.width, frame.height
     context.pix_fmt = frame.format.name
-    # Frames keep their own pts; the rate above only guides rate control.
-    context.time_base = frame.time_base
-    stream.time_base = frame.time_base
+    # Frames keep their own pts; the rate above only guides rate control. AVI alone counts in
+    # frames, and would fill a finer time base with empty ones.
+    time_base = 1 / rate if container.format.name == "avi" else frame.time_base
+    context.time_base = stream.time_base = time_base
+    # The last frame of a film ends when the source's does, not after an average frame.
+    context.flags |= Flags.frame_duration
     context.colorspace, context.color_range = frame.colorspace, frame.color_range
     context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
     context.thread_type = "AUTO"
     if encoder in ("mjpeg", "mpeg4"):
-        context.flags |= _QSCALE
+        context.flags |= Flags.qscale
         context.global_quality = 2 * _QP_TO_LAMBDA
     return stream

@@ -23,6 +23,7 @@ _COLORSPACES: dict[int, Colorspace] = {
 }
 UNSPECIFIED = 2  # AVCOL_SPC_, AVCOL_PRI_ and AVCOL_TRC_UNSPECIFIED
 _RANGES: dict[int, ColorRange] = {1: "limited", 2: "full"}  # AVCOL_RANGE_MPEG, _JPEG
+_FULL = 2
 
 
 @dataclass(frozen=True)
@@ -155,27 +156,40 @@ def colored_pix_fmt(pix_fmt: av.VideoFormat, supported: set[str], width: int, he
 
 
 def new_frame(like: av.VideoFrame, pix_fmt: str, width: int | None = None) -> av.VideoFrame:
-    """An empty frame with the time and colour tags of another."""
+    """An empty frame with the time and colour tags of another.
+
+    Full range that only the format told (gray, yuvj) is written as a tag: the new format says
+    nothing of it, and a player would take it for limited.
+    """
     frame = av.VideoFrame(width or like.width, like.height, pix_fmt)
     frame.pts, frame.time_base, frame.duration = like.pts, like.time_base, like.duration
     frame.colorspace, frame.color_range = like.colorspace, like.color_range
     frame.color_primaries, frame.color_trc = like.color_primaries, like.color_trc
+    if frame_encoding(like).encoding.color_range == "full":
+        frame.color_range = _FULL
     return frame
 
 
-def copy_luma(source: av.VideoFrame, target: av.VideoFrame) -> None:
-    """Copies the luma plane into the left of the target: bit for bit when the depths are equal.
+def luma_at_depth(frame: av.VideoFrame, bit_depth: int) -> NDArray[Any]:
+    """The luma codes of a frame, as they are or brought to another bit depth.
 
-    Otherwise limited range is shifted and full range is scaled, both with rounding.
+    Limited range is shifted and full range is scaled, both with rounding.
+
+    Returns:
+        (H, W) uint8 or uint16; the frame's own plane where the depth is the same.
     """
-    luma, room = plane_view(source, 0), plane_view(target, 0)[:, : source.width]
-    bits, target_bits = (frame.format.components[0].bits for frame in (source, target))
-    if bits == target_bits:
-        np.copyto(room, luma)
-        return
-    if frame_encoding(source).encoding.color_range == "full":
-        factor = (2**target_bits - 1) / (2**bits - 1)
+    luma, bits = plane_view(frame, 0), frame.format.components[0].bits
+    if bits == bit_depth:
+        return luma
+    if frame_encoding(frame).encoding.color_range == "full":
+        factor = (2**bit_depth - 1) / (2**bits - 1)
     else:
-        factor = 2.0 ** (target_bits - bits)
-    scaled = np.rint(luma * np.float32(factor))
-    np.copyto(room, np.minimum(scaled, 2**target_bits - 1), casting="unsafe")
+        factor = 2.0 ** (bit_depth - bits)
+    scaled = np.minimum(np.rint(luma * np.float32(factor)), 2**bit_depth - 1)
+    return scaled.astype(np.uint8 if bit_depth == 8 else np.uint16)
+
+
+def copy_luma(source: av.VideoFrame, target: av.VideoFrame) -> None:
+    """Copies the luma plane into the left of the target: bit for bit when the depths are equal."""
+    room = plane_view(target, 0)[:, : source.width]
+    np.copyto(room, luma_at_depth(source, target.format.components[0].bits))

@@ -30,9 +30,7 @@ from stream.stills import is_still
 log = logging.getLogger(__name__)
 
 # Containers that hold what this program writes; other sources go into Matroska.
-SAME_CONTAINER = frozenset(
-    (".mp4", ".mkv", ".mov", ".m4v", ".avi", ".webm", ".ts", ".mts", ".m2ts")
-)
+SAME_CONTAINER = frozenset((".mp4", ".mkv", ".mov", ".m4v", ".webm", ".ts", ".mts", ".m2ts"))
 FILM_SUFFIXES = SAME_CONTAINER | frozenset(
     (
         ".mpg",

@@ -7,10 +7,22 @@ from typing import Any
 
 import av
 import av.error
+from av.bitstream import BitStreamFilterContext
 
 log = logging.getLogger(__name__)
 
 _FEW_CODECS = 10
+
+
+def has_adts_header(stream: Any, packet: Any) -> bool:
+    """Whether an AAC packet brings its own header, as MPEG-TS has it (ISO 13818-7, 6.2)."""
+    head = bytes(memoryview(packet)[:2])
+    return (
+        stream.codec_context.name == "aac"
+        and len(head) == 2
+        and head[0] == 0xFF
+        and head[1] & 0xF6 == 0xF0
+    )
 
 
 class Copies:
@@ -19,6 +31,9 @@ class Copies:
     def __init__(self, source: Any, target: Any, video: Any, *, trimmed: bool = False) -> None:
         self.left_out: list[str] = []  # in words, for the log and the report
         self._streams: dict[int, Any] = {}
+        self._filters: dict[int, BitStreamFilterContext] = {}
+        # MP4 would do it by itself, but not with the fragments that `FileSink` asks for.
+        self._strip_adts = target.format.name not in ("mpegts", "adts")
         for stream in source.streams:
             if stream.index == video.index:
                 continue
@@ -31,13 +46,21 @@ class Copies:
         if not trimmed and source.chapters():
             target.set_chapters(source.chapters())
 
-    def retarget(self, packet: Any) -> bool:
-        """Points a packet at its copy; False when its stream was left out."""
-        copy = self._streams.get(packet.stream.index)
+    def retarget(self, packet: Any) -> list[Any]:
+        """Points a packet at its copy; returns what to write, nothing when it was left out."""
+        stream = packet.stream
+        copy = self._streams.get(stream.index)
         if copy is None:
-            return False
-        packet.stream = copy
-        return True
+            return []
+        if self._strip_adts and stream.type == "audio" and has_adts_header(stream, packet):
+            if stream.index not in self._filters:
+                self._filters[stream.index] = BitStreamFilterContext("aac_adtstoasc", stream)
+            packets = self._filters[stream.index].filter(packet)
+        else:
+            packets = [packet]
+        for ready in packets:
+            ready.stream = copy
+        return packets
 
     def _add(self, stream: Any, target: Any) -> Any | None:
         name = stream.codec_context.name if getattr(stream, "codec_context", None) else stream.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -134,6 +135,7 @@ class FileSink:
             container_options["movflags"] = (
                 "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
             )
+            container_options["movie_timescale"] = str(_common_ticks(source))
         if path.suffix.lower() in (".mkv", ".webm"):
             # Sound may start before zero (an encoder's priming); moving it would move the film.
             container_options["avoid_negative_ts"] = "disabled"
@@ -142,7 +144,7 @@ class FileSink:
                 self._container = av.open(str(self.partial), "w", options=container_options)
             except ValueError as error:
                 raise BadSink(
-                    f"no container for {path.name}: use .mp4, .mkv, .mov, .webm or .avi"
+                    f"no container for {path.name}: use .mkv, .mp4, .mov, .webm or .ts"
                 ) from error
 
     def write(self, item: Item) -> None:
@@ -195,6 +197,8 @@ class FileSink:
             self._container, self._encoder, frame, source.info.rate, self._settings
         )
         self.description += f", {frame.format.name}"
+        if self._container.format.name == "avi":
+            log.warning("AVI lays frames at one constant rate; .mkv keeps the time of each")
         self._stream.metadata.update(source.video.metadata)
         if source.video.sample_aspect_ratio:
             self._stream.codec_context.sample_aspect_ratio = source.video.sample_aspect_ratio
@@ -219,8 +223,8 @@ class FileSink:
 
     def _copy(self, packet: Any) -> None:
         assert self._copies is not None
-        if self._copies.retarget(packet):
-            self._container.mux_one(packet)
+        for ready in self._copies.retarget(packet):
+            self._container.mux_one(ready)
 
     def _end(self) -> None:
         with self._errors():
@@ -240,12 +244,14 @@ class FileSink:
                     raise SinkError(
                         f"no space left for {self._path}: free some, or choose another folder"
                     ) from error
-                case errno.EACCES | errno.EPERM | errno.EROFS:
+                case errno.EACCES | errno.EROFS:
                     raise SinkError(
                         f"cannot write to {self._path.parent}: no permission"
                     ) from error
                 case _:
-                    raise SinkError(f"cannot write {self._path}: {error.strerror}") from error
+                    raise SinkError(f"cannot write {self._path}: {_reason(error)}") from error
+        except av.error.FFmpegError as error:
+            raise SinkError(f"cannot write {self._path}: {_reason(error)}") from error
 
 
 class Y4MSink:
@@ -297,6 +303,23 @@ class Y4MSink:
         if frame.color_range in (1, 2):
             words.append(f"XCOLORRANGE={'LIMITED' if frame.color_range == 1 else 'FULL'}")
         return (" ".join(words) + "\n").encode()
+
+
+def _reason(error: Any) -> str:
+    """FFmpeg's own last word where it left one, else the system's."""
+    logged = getattr(error, "log", None)
+    return logged[2].strip() if logged else error.strerror or str(error)
+
+
+def _common_ticks(source: Source) -> int:
+    """Ticks a second in which the start of every stream is a whole number.
+
+    An MP4 edit list says in these where a stream starts; its default, 1000, would move a film
+    whose first frame lies between two milliseconds.
+    """
+    bases = [s.time_base for s in source.container.streams if s.type in ("video", "audio")]
+    ticks = math.lcm(*(base.denominator for base in bases if base))
+    return ticks if 1000 <= ticks < 2**31 else max(1000, source.info.time_base.denominator)
 
 
 def check_target(path: Path, source_name: str, *, overwrite: bool) -> None:

@@ -13,7 +13,14 @@ from typing import Any
 import av
 import numpy as np
 
-from stream.frames import plane_view, to_luma_format
+from stream.frames import (
+    UNSPECIFIED,
+    frame_encoding,
+    luma_at_depth,
+    plane_view,
+    to_luma_format,
+)
+from stream.remux import has_adts_header
 from stream.sources import ContainerSource, open_source
 
 LOSSLESS = {"ffv1", "rawvideo", "wrapped_avframe", "huffyuv", "ffvhuff", "utvideo", "png", "v210"}
@@ -47,14 +54,24 @@ def verify(source_path: str | Path, result_path: str | Path) -> list[Check]:
 
 
 def packet_hashes(path: str | Path, kind: str) -> list[str]:
-    """SHA-256 over the packets' bytes of each stream of a kind, in stream order."""
+    """SHA-256 over the packets' bytes of each stream of a kind, in stream order.
+
+    AAC counts without the header that MPEG-TS puts before every packet.
+    """
     with av.open(str(path)) as container:
         streams = [s for s in container.streams if s.type == kind]
         hashes = {s.index: hashlib.sha256() for s in streams}
         if streams:
             for packet in container.demux(*streams):
-                hashes[packet.stream.index].update(bytes(packet))
+                hashes[packet.stream.index].update(_payload(packet))
         return [hashes[s.index].hexdigest() for s in streams]
+
+
+def _payload(packet: Any) -> bytes:
+    data = bytes(packet)
+    if packet.size and has_adts_header(packet.stream, packet):
+        return data[7:] if data[1] & 1 else data[9:]  # without and with a checksum
+    return data
 
 
 class _Pairs:
@@ -94,7 +111,7 @@ class _Pairs:
         elif different == 0:
             yield Check("luma", samples > 0, "identical in every frame")
         else:
-            bits = self.first[0].format.components[0].bits if self.first else 8
+            bits = self.first[1].format.components[0].bits if self.first else 8
             psnr = 10 * math.log10((2**bits - 1) ** 2 * samples / squared)
             codec = self._result.info.codec
             lossless = codec in LOSSLESS
@@ -157,14 +174,17 @@ def _seconds(frame: av.VideoFrame) -> float:
 
 
 def _comparable(source: av.VideoFrame, result: av.VideoFrame) -> tuple[Any, Any] | None:
-    """Both luma planes; of a side-by-side result, its right half. None where sizes differ."""
-    ours = plane_view(to_luma_format(source), 0)
-    theirs = plane_view(to_luma_format(result), 0)
+    """Both luma planes; of a side-by-side result, its right half. None where sizes differ.
+
+    A result of another bit depth is compared with the source as it is brought to that depth.
+    """
+    source, result = to_luma_format(source), to_luma_format(result)
+    ours, theirs = plane_view(source, 0), plane_view(result, 0)
     if theirs.shape == (ours.shape[0], 2 * ours.shape[1]):
         theirs = theirs[:, ours.shape[1] :]
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+    if ours.shape != theirs.shape:
         return None
-    return ours, theirs
+    return luma_at_depth(source, result.format.components[0].bits), theirs
 
 
 def _tags(source: ContainerSource, result: ContainerSource, pairs: _Pairs) -> Iterator[Check]:
@@ -175,11 +195,7 @@ def _tags(source: ContainerSource, result: ContainerSource, pairs: _Pairs) -> It
     differing = []
     for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
         wanted, found = int(getattr(converted, name)), int(getattr(theirs, name))
-        if name == "color_range" and (
-            ours.format.name.startswith("yuvj") or theirs.format.name.startswith("yuvj")
-        ):
-            continue  # the format's name is the tag
-        if wanted != found and not (name == "color_range" and wanted == 0):
+        if wanted != found and not _read_alike(name, wanted, converted, theirs):
             differing.append(f"{name} {wanted} became {found}")
     if ours.rotation != theirs.rotation:
         differing.append(f"rotation {ours.rotation} became {theirs.rotation}")
@@ -187,6 +203,18 @@ def _tags(source: ContainerSource, result: ContainerSource, pairs: _Pairs) -> It
     if aspects[0] != aspects[1]:
         differing.append(f"sample aspect ratio {aspects[0]} became {aspects[1]}")
     yield Check("tags", not differing, "; ".join(differing) or "the same")
+
+
+def _read_alike(name: str, wanted: int, ours: av.VideoFrame, theirs: av.VideoFrame) -> bool:
+    """Whether a tag that is not the same says the same.
+
+    A missing tag may become the one it is read as, and limited range may become a missing tag,
+    because H.264 and its kin write nothing for it.
+    """
+    first, second = frame_encoding(ours).encoding, frame_encoding(theirs).encoding
+    if name == "color_range":
+        return first.color_range == second.color_range
+    return name == "colorspace" and wanted == UNSPECIFIED and first.colorspace == second.colorspace
 
 
 def _copied(source_path: str | Path, result_path: str | Path) -> Iterator[Check]:
