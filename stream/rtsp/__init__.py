@@ -1,0 +1,16 @@
+"""An RTSP server of our own: takes encoded access units, serves any number of players."""
+
+from stream.rtsp.auth import Credentials
+from stream.rtsp.errors import BadMedia, CannotServe, RtspError
+from stream.rtsp.limits import Limits
+from stream.rtsp.server import RtspServer, Stats
+
+__all__ = [
+    "BadMedia",
+    "CannotServe",
+    "Credentials",
+    "Limits",
+    "RtspError",
+    "RtspServer",
+    "Stats",
+]

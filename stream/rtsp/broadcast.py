@@ -1,0 +1,181 @@
+"""What all connections share: the tracks, the viewers, the counters. Lives on the server's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Literal
+
+from stream.rtsp.limits import Limits, TokenBucket
+from stream.rtsp.outlet import UdpPair
+from stream.rtsp.rtp import is_rtcp
+from stream.rtsp.session import Session
+from stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, Timeline, Unit, VideoTrack
+
+logger = logging.getLogger(__name__)
+
+_KEY_REQUEST_SECONDS = 0.5
+_MAX_ADDRESSES = 1024
+_LAG_SECONDS = 2.0
+
+
+class Broadcast:
+    """The one stream that is served, and everybody who watches it."""
+
+    def __init__(self, limits: Limits, on_key_request: Callable[[], None] | None) -> None:
+        self.limits = limits
+        self.video: VideoTrack | None = None
+        self.audio: AudioTrack | None = None
+        self.udp: UdpPair | None = None
+        self.sessions: dict[str, Session] = {}
+        self._sources: dict[tuple[str, int], Session] = {}
+        self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
+        self._on_key_request = on_key_request
+        self._asked_seconds = float("-inf")
+        self._ask_later: asyncio.TimerHandle | None = None
+        self._buckets: dict[str, TokenBucket] = {}
+        self._timeline = Timeline()
+        self._media_zero: float | None = None
+
+    # -- tracks and units ---------------------------------------------------------------------
+
+    @property
+    def tracks(self) -> dict[int, VideoTrack | AudioTrack]:
+        """The tracks that can be described by now."""
+        tracks: dict[int, VideoTrack | AudioTrack] = {}
+        if self.video is not None and self.video.sets.is_whole:
+            tracks[VIDEO] = self.video
+        if self.audio is not None:
+            tracks[AUDIO] = self.audio
+        return tracks
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every declared track can be described."""
+        return bool(self.tracks) and (self.video is None or VIDEO in self.tracks)
+
+    def media_now(self) -> float:
+        """The media clock: 0 at the first unit's arrival, and running with the monotonic clock."""
+        return 0.0 if self._media_zero is None else time.monotonic() - self._media_zero
+
+    def send(self, track: int, payloads: list[bytes], pts_seconds: float, is_key: bool) -> None:
+        """Hand one access unit to every viewer."""
+        if self._media_zero is None:
+            self._media_zero = time.monotonic()
+        media_seconds = self._timeline.place(track, pts_seconds)
+        self.counts["jumps"] = self._timeline.jumps
+        if abs(media_seconds - self.media_now()) > _LAG_SECONDS:
+            # A publisher slower than the clock, or one that paused: the reports follow it.
+            self._media_zero = time.monotonic() - media_seconds
+        unit = Unit(track, payloads, media_seconds, is_key, sum(map(len, payloads)))
+        for session in self.sessions.values():
+            session.offer(unit)
+
+    def ask_for_key(self) -> None:
+        """Ask the publisher for a key frame, at most twice a second."""
+        if self._on_key_request is None or self._ask_later is not None:
+            return
+        wait = self._asked_seconds + _KEY_REQUEST_SECONDS - time.monotonic()
+        if wait <= 0:
+            self._ask()
+        else:
+            self._ask_later = asyncio.get_running_loop().call_later(wait, self._ask)
+
+    def _ask(self) -> None:
+        self._ask_later = None
+        if not any(session.is_waiting_for_key for session in self.sessions.values()):
+            return
+        assert self._on_key_request is not None
+        self._asked_seconds = time.monotonic()
+        self.counts["key_requests"] += 1
+        try:
+            self._on_key_request()
+        except Exception:
+            logger.exception("the publisher's key frame callback failed")
+
+    # -- viewers ------------------------------------------------------------------------------
+
+    def admit(self, address: str) -> bool:
+        """Whether one more connection from an address is within the rate."""
+        now = time.monotonic()
+        bucket = self._buckets.get(address)
+        if bucket is None:
+            if len(self._buckets) >= _MAX_ADDRESSES:
+                return False
+            limits = self.limits
+            bucket = TokenBucket(limits.connections_per_second, limits.connections_burst)
+            self._buckets[address] = bucket
+        return bucket.take(now)
+
+    def new_session(self, peer: str, kind: Literal["tcp", "udp"]) -> Session | None:
+        """Open a session, or None when all places are taken."""
+        if len(self.sessions) >= self.limits.clients:
+            return None
+        session = Session(
+            peer,
+            kind,
+            self.limits,
+            counts=self.counts,
+            dropped=self.dropped,
+            media_now=self.media_now,
+            on_end=self.end,
+        )
+        self.sessions[session.id] = session
+        self.counts["sessions"] += 1
+        return session
+
+    def end(self, session: Session, cause: str) -> None:
+        """End a session once; a second call does nothing."""
+        if self.sessions.pop(session.id, None) is None:
+            return
+        self.ended[cause] += 1
+        self._sources = {a: s for a, s in self._sources.items() if s is not session}
+        session.end()
+        if cause != "teardown":
+            session.hang_up()
+        logger.info("viewer %s left: %s", session.peer, cause)
+
+    def tidy(self) -> None:
+        """End what has expired; called once a second."""
+        now = time.monotonic()
+        for session in list(self.sessions.values()):
+            if session.is_expired(now):
+                self.end(session, "timeout")
+        self._buckets = {a: b for a, b in self._buckets.items() if not b.is_full(now)}
+
+    def listen(self, session: Session, address: tuple[Any, ...]) -> None:
+        """Take RTCP from an address as that viewer's."""
+        self._sources[endpoint(address)] = session
+
+    def on_rtcp(self, address: tuple[Any, ...], data: bytes) -> None:
+        """Take a datagram on the RTCP port as a sign of life of the viewer it comes from."""
+        session = self._sources.get(endpoint(address))
+        if session is None:
+            self.refused["stray_rtcp"] += 1
+        elif not is_rtcp(data):
+            self.refused["bad_rtcp"] += 1
+        else:
+            self.counts["receiver_reports"] += 1
+            session.touch()
+
+    def close(self) -> None:
+        if self._ask_later is not None:
+            self._ask_later.cancel()
+        for session in list(self.sessions.values()):
+            self.end(session, "server_closed")
+        if self.udp is not None:
+            self.udp.close()
+
+
+def endpoint(address: tuple[Any, ...]) -> tuple[str, int]:
+    """An address and port that compare equal for IPv4 and IPv4-mapped IPv6."""
+    host = ipaddress.ip_address(address[0].partition("%")[0])
+    mapped = getattr(host, "ipv4_mapped", None)
+    return str(mapped or host), address[1]

@@ -1,0 +1,156 @@
+"""One RTSP connection: reads requests at a bounded pace, checks who asks, writes answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from stream.rtsp.auth import Credentials, Gate
+from stream.rtsp.broadcast import Broadcast
+from stream.rtsp.limits import TokenBucket
+from stream.rtsp.message import (
+    BadRequest,
+    Interleaved,
+    Request,
+    RequestReader,
+    Response,
+    format_response,
+    locate,
+)
+from stream.rtsp.methods import OPEN_METHODS, Methods
+from stream.rtsp.rtp import is_rtcp
+
+logger = logging.getLogger(__name__)
+
+SERVER_NAME = "kinemacolor"
+_READ_BYTES = 16 << 10
+
+
+class Connection:
+    """Serves one client until it leaves, breaks a rule or is silent for too long."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        broadcast: Broadcast,
+        *,
+        path: str,
+        title: str,
+        credentials: Credentials | None,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._broadcast = broadcast
+        self._path = path
+        self._limits = broadcast.limits
+        self._methods = Methods(broadcast, writer, path=path, title=title)
+        self._gate: Gate | None = None
+        if credentials is not None:
+            self._gate = Gate(
+                credentials, realm=SERVER_NAME, nonce_seconds=self._limits.nonce_seconds
+            )
+        self._failed_logins = 0
+
+    async def serve(self) -> None:
+        """Answer requests one after the other; the connection is closed afterwards."""
+        incoming = RequestReader(self._limits)
+        try:
+            await self._answer_all(incoming)
+        except BadRequest as error:
+            self._broadcast.refused[f"status_{error.status}"] += 1
+            self._write(Response(error.status, (("Connection", "close"),)), error.cseq)
+        except TimeoutError:
+            self._broadcast.refused["half_open" if incoming.is_partial else "idle"] += 1
+        except ConnectionError:
+            pass
+        finally:
+            self._methods.leave()
+
+    async def _answer_all(self, incoming: RequestReader) -> None:
+        bucket = TokenBucket(self._limits.requests_per_second, self._limits.requests_burst)
+        partial_since = time.monotonic()
+        while True:
+            async with asyncio.timeout(self._patience(incoming, partial_since)):
+                data = await self._reader.read(_READ_BYTES)
+            if not data:
+                return
+            if not incoming.is_partial:
+                partial_since = time.monotonic()
+            incoming.feed(data)
+            while (item := incoming.next()) is not None:
+                partial_since = time.monotonic()
+                # Waiting here stops reading, so a flood waits in the sender's own buffers.
+                await asyncio.sleep(bucket.wait_seconds(time.monotonic()))
+                if isinstance(item, Interleaved):
+                    self._take_interleaved(item)
+                elif not await self._answer(item):
+                    return
+
+    def _patience(self, incoming: RequestReader, partial_since: float) -> float | None:
+        """How long to wait for more bytes; with a session, its own time-out decides."""
+        if incoming.is_partial:
+            return partial_since + self._limits.request_seconds - time.monotonic()
+        return None if self._methods.session else self._limits.idle_seconds
+
+    def _take_interleaved(self, frame: Interleaved) -> None:
+        session = self._methods.session
+        if session is None:
+            raise BadRequest(400, "binary data without a session")
+        if frame.channel % 2 and is_rtcp(frame.payload):
+            self._broadcast.counts["receiver_reports"] += 1
+            session.touch()
+        else:
+            self._broadcast.refused["bad_rtcp"] += 1
+
+    async def _answer(self, request: Request) -> bool:
+        """Answer one request; False when the connection is to be closed."""
+        self._broadcast.counts["requests"] += 1
+        response = self._authenticate(request)
+        if response is None:
+            try:
+                response = self._methods.answer(request)
+            except Exception:
+                logger.exception("answering %s failed", request.method)
+                response = Response(500)
+        if response.status >= 400:
+            self._broadcast.refused[f"status_{response.status}"] += 1
+        self._write(response, request.cseq)
+        async with asyncio.timeout(self._limits.stall_seconds):
+            await self._writer.drain()
+        closes = request.headers.get("connection", "").lower() == "close"
+        return not closes and self._failed_logins < self._limits.failed_logins
+
+    def _authenticate(self, request: Request) -> Response | None:
+        """None when the request may pass, else the answer that asks for a login."""
+        if self._gate is None or request.method in OPEN_METHODS:
+            return None
+        now = time.monotonic()
+        given = request.headers.get("authorization")
+        stale = False
+        if given is not None:
+            verdict = self._gate.check(request.method, given, now, is_ours=self._is_ours)
+            if verdict == "accepted":
+                return None
+            stale = verdict == "stale"
+            self._failed_logins += not stale
+        challenges = self._gate.challenges(now, stale=stale)
+        return Response(401, tuple(("WWW-Authenticate", text) for text in challenges))
+
+    def _is_ours(self, uri: str) -> bool:
+        try:
+            locate(uri, self._path, tracks=range(10))
+        except KeyError:
+            return False
+        return True
+
+    def _write(self, response: Response, cseq: int | None) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(format_response(response, cseq, SERVER_NAME))
+
+
+def peer_of(writer: asyncio.StreamWriter) -> tuple[Any, ...]:
+    """The client's socket address; empty once the connection has gone."""
+    return writer.get_extra_info("peername") or ()

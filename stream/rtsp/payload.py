@@ -1,0 +1,71 @@
+"""Payload formats: H.264 (RFC 6184), AAC (RFC 3640, AAC-hbr) and Opus (RFC 7587).
+
+Each function gives the payloads of one access unit; the last one carries the RTP marker.
+"""
+
+from __future__ import annotations
+
+from stream.rtsp.errors import BadMedia
+from stream.rtsp.nal import IDR, SLICE
+
+STAP_A, FU_A = 24, 28
+
+
+def h264_payloads(nals: list[bytes], max_bytes: int) -> list[bytes]:
+    """Single NAL units, STAP-A for small ones that are no slices, FU-A for large ones."""
+    payloads: list[bytes] = []
+    small: list[bytes] = []
+    for nal in nals:
+        is_slice = SLICE <= nal[0] & 31 <= IDR
+        size = 1 + sum(2 + len(other) for other in small) + 2 + len(nal)
+        if small and (is_slice or size > max_bytes):
+            payloads.append(_aggregate(small))
+            small = []
+        if is_slice or 3 + len(nal) > max_bytes:
+            payloads += _fragments(nal, max_bytes)
+        else:
+            small.append(nal)
+    if small:
+        payloads.append(_aggregate(small))
+    return payloads
+
+
+def _aggregate(nals: list[bytes]) -> bytes:
+    if len(nals) == 1:
+        return nals[0]
+    # 5.7.1: the F bit is set if any is, NRI is the highest of all.
+    forbidden = max(nal[0] & 0x80 for nal in nals)
+    importance = max(nal[0] & 0x60 for nal in nals)
+    parts = [bytes([forbidden | importance | STAP_A])]
+    for nal in nals:
+        parts += [len(nal).to_bytes(2, "big"), nal]
+    return b"".join(parts)
+
+
+def _fragments(nal: bytes, max_bytes: int) -> list[bytes]:
+    if len(nal) <= max_bytes:
+        return [nal]
+    step = max_bytes - 2
+    indicator, kind = nal[0] & 0xE0 | FU_A, nal[0] & 31
+    cuts = range(1, len(nal), step)
+    return [
+        bytes([indicator, (0x80 if at == 1 else 0) | (0x40 if at + step >= len(nal) else 0) | kind])
+        + nal[at : at + step]
+        for at in cuts
+    ]
+
+
+def aac_payloads(frame: bytes, max_bytes: int) -> list[bytes]:
+    """One access unit behind its AU header; fragments repeat the header with the whole size."""
+    if not 0 < len(frame) < 1 << 13:
+        raise BadMedia(f"an AAC frame of {len(frame)} bytes; AAC-hbr takes 1 to 8191")
+    header = b"\x00\x10" + (len(frame) << 3).to_bytes(2, "big")
+    step = max_bytes - len(header)
+    return [header + frame[at : at + step] for at in range(0, len(frame), step)]
+
+
+def opus_payloads(packet: bytes, max_bytes: int) -> list[bytes]:
+    """The packet itself; Opus packets are never cut (RFC 7587, 4.2)."""
+    if not 0 < len(packet) <= max_bytes:
+        raise BadMedia(f"an Opus packet of {len(packet)} bytes; expected 1 to {max_bytes}")
+    return [packet]

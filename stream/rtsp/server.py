@@ -1,0 +1,364 @@
+"""The RTSP server: a thread with an event loop of its own, fed from the thread that encodes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import re
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+from stream.rtsp.auth import Credentials
+from stream.rtsp.broadcast import Broadcast
+from stream.rtsp.connection import Connection, peer_of
+from stream.rtsp.errors import BadMedia, CannotServe
+from stream.rtsp.limits import Limits
+from stream.rtsp.message import Response, format_response
+from stream.rtsp.nal import (
+    DELIMITER,
+    FILLER,
+    ParameterSets,
+    parse_extradata,
+    split_annex_b,
+    split_length_prefixed,
+)
+from stream.rtsp.outlet import UdpPair
+from stream.rtsp.payload import aac_payloads, h264_payloads, opus_payloads
+from stream.rtsp.rtp import RTP_HEADER_BYTES
+from stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
+
+logger = logging.getLogger(__name__)
+
+_PATH = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*\Z")
+_MAX_PENDING = 512
+_GOODBYE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counters since the start, each a dict by name; `clients` and `connections` are now.
+
+    counts: requests, sessions, plays, units, packets, bytes, receiver_reports, key_requests, jumps.
+    dropped: units not sent, by cause: slow_viewer, server_behind; and packets: udp_full.
+    refused: status_4xx and 5xx answers, connection_rate, too_many_connections, half_open, idle,
+        stray_rtcp, bad_rtcp.
+    ended: viewers by cause: teardown, connection_closed, connection_lost, stalled, timeout,
+        server_closed, error.
+    """
+
+    clients: int
+    connections: int
+    counts: dict[str, int]
+    dropped: dict[str, int]
+    refused: dict[str, int]
+    ended: dict[str, int]
+
+
+class RtspServer:
+    """Serves one stream of H.264 and, if there is sound, AAC or Opus.
+
+    `publish_video` and `publish_audio` may be called from any one thread between `start` and
+    `close`; they never wait for a viewer.
+
+    Args:
+        port: 0 takes any free one; `port` and `url` say which.
+        credentials: Asked of every viewer by Digest authentication; None lets everybody in.
+        on_key_request: Called on the server's thread when a viewer has begun and needs a key
+            frame; without it the viewer waits for the next one. Must return at once.
+        udp: Whether viewers may take RTP over UDP beside TCP.
+        udp_port: The even RTP port; RTCP takes the next. 0 takes any free pair.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8554,
+        path: str = "live",
+        *,
+        credentials: Credentials | None = None,
+        limits: Limits | None = None,
+        on_key_request: Callable[[], None] | None = None,
+        udp: bool = True,
+        udp_port: int = 0,
+        title: str = "kinemacolor",
+    ) -> None:
+        if not _PATH.match(path):
+            raise CannotServe(
+                f"cannot serve at {path!r}: a path has letters, digits and . _ ~ - (no dot first)"
+            )
+        self.host = host
+        self.port = port
+        self.path = path
+        self._credentials = credentials
+        self._limits = limits or Limits()
+        self._on_key_request = on_key_request
+        self._udp = udp
+        self._udp_port = udp_port
+        self._title = re.sub(r"[^\x20-\x7e]", "?", title) or "-"
+        self._broadcast = Broadcast(self._limits, self._on_key_request)
+        self._connections: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._pending = 0
+        self._behind = False
+        self._lock = threading.Lock()
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Bind and serve; returns once viewers can connect.
+
+        Raises:
+            CannotServe: the address is taken or not this machine's.
+        """
+        if self._thread is not None:
+            raise CannotServe("this RTSP server has been started before; make a new one")
+        bound: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(bound)), name="rtsp-server"
+        )
+        self._thread.start()
+        try:
+            bound.result()
+        except BaseException:
+            self._thread.join()
+            raise
+        if self._credentials is None and not _is_loopback(self.host):
+            logger.warning("%s is open to everybody who reaches this machine: no login", self.url)
+
+    def close(self) -> None:
+        """Say goodbye to all viewers and join the thread; a second call does nothing."""
+        with self._lock:
+            loop, stop = self._loop, self._stop
+            self._loop = None
+        if loop is not None and stop is not None:
+            loop.call_soon_threadsafe(stop.set)
+        if self._thread is not None:
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host or "0.0.0.0"
+        return f"rtsp://{host}:{self.port}/{self.path}"
+
+    def stats(self) -> Stats:
+        """A snapshot of the counters, from any thread."""
+        shared = self._broadcast
+        return Stats(
+            clients=len(shared.sessions),
+            connections=len(self._connections),
+            counts=dict(shared.counts),
+            dropped=dict(shared.dropped),
+            refused=dict(shared.refused),
+            ended=dict(shared.ended),
+        )
+
+    # -- publishing, from another thread ------------------------------------------------------
+
+    def set_video(self, extradata: bytes | None = None) -> None:
+        """Declare H.264 video.
+
+        Args:
+            extradata: The encoder's, avcC (access units are then length-prefixed) or Annex B.
+                None: SPS and PPS are taken from the first access unit that brings them, and
+                viewers are asked to come back until then.
+        """
+        sets, length_size = parse_extradata(extradata or b"")
+        self._broadcast.video = VideoTrack(sets, length_size)
+
+    def set_audio(
+        self,
+        codec: Literal["aac", "opus"],
+        *,
+        sample_rate: int,
+        channels: int,
+        config: bytes | None = None,
+    ) -> None:
+        """Declare audio; `config` is AAC's AudioSpecificConfig, the encoder's extradata."""
+        self._broadcast.audio = AudioTrack(codec, config or b"", sample_rate, channels)
+
+    def publish_video(self, access_unit: bytes, pts_seconds: float, is_key: bool) -> None:
+        """Send one coded picture to all viewers, in decoding order.
+
+        Args:
+            pts_seconds: On one clock with the audio.
+
+        Raises:
+            BadMedia: no video was declared, or this is not its kind of access unit.
+            CannotServe: the server has stopped.
+        """
+        video = self._broadcast.video
+        if video is None:
+            raise BadMedia("publish_video before set_video")
+        if video.length_size:
+            nals = split_length_prefixed(access_unit, video.length_size)
+        else:
+            nals = split_annex_b(access_unit)
+        nals = [nal for nal in nals if nal[0] & 31 not in (DELIMITER, FILLER)]
+        if not nals:
+            raise BadMedia(f"no NAL unit in an access unit of {len(access_unit)} bytes")
+        sets = video.sets.updated(nals)
+        if sets != video.sets:
+            self._broadcast.video = VideoTrack(sets, video.length_size)
+        if is_key:
+            nals = _with_parameter_sets(nals, sets)
+        max_bytes = self._limits.packet_bytes - RTP_HEADER_BYTES
+        self._hand_over(VIDEO, h264_payloads(nals, max_bytes), pts_seconds, is_key)
+
+    def publish_audio(self, frame: bytes, pts_seconds: float) -> None:
+        """Send one coded audio frame (AAC without ADTS, or an Opus packet) to all viewers."""
+        audio = self._broadcast.audio
+        if audio is None:
+            raise BadMedia("publish_audio before set_audio")
+        max_bytes = self._limits.packet_bytes - RTP_HEADER_BYTES
+        cut = aac_payloads if audio.codec == "aac" else opus_payloads
+        self._hand_over(AUDIO, cut(frame, max_bytes), pts_seconds, is_key=True)
+
+    def _hand_over(
+        self, track: int, payloads: list[bytes], pts_seconds: float, is_key: bool
+    ) -> None:
+        with self._lock:
+            if self._loop is None:
+                raise CannotServe("the RTSP server is not running")
+            # A loop that is this far behind is starved of the processor: skip to a key frame
+            # rather than let its inbox grow.
+            if self._pending >= _MAX_PENDING:
+                self._behind = True
+            elif self._broadcast.video is None or (is_key and track == VIDEO):
+                self._behind = False
+            if self._behind:
+                self._broadcast.dropped["server_behind"] += 1
+                return
+            self._pending += 1
+            self._loop.call_soon_threadsafe(self._take, track, payloads, pts_seconds, is_key)
+
+    # -- on the loop --------------------------------------------------------------------------
+
+    def _take(self, track: int, payloads: list[bytes], pts_seconds: float, is_key: bool) -> None:
+        with self._lock:
+            self._pending -= 1
+        self._broadcast.send(track, payloads, pts_seconds, is_key)
+
+    async def _main(self, bound: Future[None]) -> None:
+        try:
+            server = await self._bind()
+        except (OSError, ValueError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
+            failure = CannotServe(f"cannot serve at {self.url}: {why}")
+            failure.__cause__ = error
+            bound.set_exception(failure)
+            return
+        except BaseException as error:
+            bound.set_exception(error)
+            raise
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        bound.set_result(None)
+        try:
+            while not self._stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), 1.0)
+                self._broadcast.tidy()
+        finally:
+            with self._lock:
+                self._loop = None
+            server.close()
+            self._broadcast.close()
+            for task in self._connections:
+                task.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _bind(self) -> asyncio.Server:
+        server = await asyncio.start_server(
+            self._connected, self.host, self.port, backlog=128, limit=64 << 10
+        )
+        try:
+            if self._udp:
+                self._broadcast.udp = await UdpPair.open(
+                    self.host, self._udp_port, self._broadcast.on_rtcp
+                )
+        except OSError:
+            server.close()
+            raise
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            if self._is_welcome(writer):
+                _bound_send_buffer(writer, self._limits.send_buffer_bytes)
+                await Connection(
+                    reader,
+                    writer,
+                    self._broadcast,
+                    path=self.path,
+                    title=self._title,
+                    credentials=self._credentials,
+                ).serve()
+            writer.close()
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await writer.wait_closed()
+        except (TimeoutError, ConnectionError):
+            pass
+        except asyncio.CancelledError:
+            # Only closing the server cancels a connection, and it waits for this task.
+            writer.close()
+        finally:
+            writer.transport.abort()
+            self._connections.discard(task)
+
+    def _is_welcome(self, writer: asyncio.StreamWriter) -> bool:
+        address = peer_of(writer)
+        if not address:
+            return False
+        refused = self._broadcast.refused
+        if not self._broadcast.admit(address[0]):
+            refused["connection_rate"] += 1
+            return False
+        if len(self._connections) > self._limits.connections:
+            refused["too_many_connections"] += 1
+            writer.write(format_response(Response(503, (("Retry-After", "10"),)), None, "-"))
+            return False
+        return True
+
+
+def _with_parameter_sets(nals: list[bytes], sets: ParameterSets) -> list[bytes]:
+    """A key picture with its SPS and PPS in front, so that a viewer can begin at any of them."""
+    ours = [*sets.sps, *sets.pps]
+    return [*ours, *(nal for nal in nals if nal not in ours)]
+
+
+def _bound_send_buffer(writer: asyncio.StreamWriter, size: int) -> None:
+    """Keep the kernel from hoarding seconds of video for a slow viewer."""
+    sock: socket.socket = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
