@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -87,3 +90,26 @@ def tiny_value() -> onnx.ModelProto:
         [numpy_helper.from_array(np.float16([1]), "one")],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def random_network(name: str, path: Path) -> Path:
+    """Writes a network of `export.networks` with random weights, traced as its exporter does."""
+    import torch
+
+    from export.networks import build, entry
+
+    torch.manual_seed(0)
+    network, size = build(name, pretrained=False).eval(), entry(name).size
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own tracing
+        torch.onnx.export(
+            network,
+            (torch.rand(1, 1, size, size) * 100,),
+            str(path),
+            input_names=["L"],
+            output_names=["ab"],
+            opset_version=17,
+            dynamo=False,
+            dynamic_axes={"L": {0: "N", 2: "H", 3: "W"}, "ab": {0: "N", 2: "h", 3: "w"}},
+        )
+    return path

@@ -1,0 +1,102 @@
+"""From a model file to its plan and back, with plans that TensorRT for RTX really builds."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from types import ModuleType
+
+import onnx
+import pytest
+
+from engine.build import Profile
+from engine.cache import PlanCache
+from engine.driver import Gpu
+from engine.plans import load_or_build, measure_fp16, plan_key
+from engine.spec import ModelSpec, read_spec
+from tests.networks import annealed_model
+
+GPU = Gpu(0, "NVIDIA H200", (9, 0), 141 << 30, (13, 0))
+PROFILE = Profile()
+
+
+@pytest.fixture(scope="module")
+def trt() -> ModuleType:
+    return pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx builds real plans")
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ModelSpec:
+    path = tmp_path / "tiny.onnx"
+    onnx.save(annealed_model(), str(path))
+    return read_spec(path)
+
+
+def plan(trt: ModuleType, spec: ModelSpec, cache: PlanCache) -> bytes:
+    key = plan_key(trt, spec, GPU, precision="fp16", profile=PROFILE)
+    return load_or_build(trt, spec, key, PROFILE, cache)
+
+
+def test_a_plan_is_built_once_and_then_read(
+    trt: ModuleType, spec: ModelSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    cache = PlanCache(tmp_path / "plans")
+    first = plan(trt, spec, cache)
+    assert "building a fp16 engine of tiny" in caplog.text
+    assert "none has been built yet" in caplog.text
+    caplog.clear()
+    assert plan(trt, spec, cache) == first
+    assert "building" not in caplog.text
+
+
+def test_a_changed_model_is_built_again_and_the_message_says_so(
+    trt: ModuleType, spec: ModelSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    cache = PlanCache(tmp_path / "plans")
+    first = plan(trt, spec, cache)
+    onnx.save(annealed_model(seed=1), str(spec.path))
+    second = plan(trt, spec, cache)
+    assert second != first
+    assert "the model file changed" in caplog.text
+
+
+def test_a_damaged_plan_is_built_again(
+    trt: ModuleType, spec: ModelSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    cache = PlanCache(tmp_path / "plans")
+    first = plan(trt, spec, cache)
+    file = next(cache.folder.glob("*.plan"))
+    file.write_bytes(first[:100])
+    assert len(plan(trt, spec, cache)) == len(first)
+    assert f"the plan has 100 bytes of {len(first)}" in caplog.text
+
+
+def test_the_sidecar_tells_types_and_shapes(
+    trt: ModuleType, spec: ModelSpec, tmp_path: Path
+) -> None:
+    cache = PlanCache(tmp_path / "plans")
+    plan(trt, spec, cache)
+    words = json.loads(next(cache.folder.glob("*.json")).read_text())
+    assert words["tensors"]["L"] == ["float", [-1, 1, -1, -1]]
+    assert words["made from"]["module"] == "tensorrt_rtx"
+    assert words["made from"]["gpu"] == "portable"
+
+
+def test_a_plan_of_full_tensorrt_is_tied_to_the_gpu(spec: ModelSpec) -> None:
+    class FullTensorRT:  # its name and version are all that a key asks for
+        __name__ = "tensorrt"
+        __version__ = "11.4.0.106"
+
+    key = plan_key(FullTensorRT(), spec, GPU, precision="fp32", profile=PROFILE)  # type: ignore[arg-type]
+    assert (key.gpu, key.compute_capability, key.conversion) == ("NVIDIA H200", "9.0", "none")
+
+
+def test_the_cost_of_fp16_is_measured_on_photographs(spec: ModelSpec) -> None:
+    error = measure_fp16(spec)
+    assert error.pictures == 4
+    assert 0 < error.mean < 1
+    assert str(error).startswith("FP16 against FP32 on 4 pictures: CIEDE2000 mean 0.")
