@@ -446,6 +446,49 @@ def test_a_failing_callback_is_logged_and_disturbs_nobody(
     assert "key frame callback failed" in caplog.text
 
 
+def test_a_starved_server_skips_to_a_key_frame_instead_of_growing(clip: Clip) -> None:
+    blocked, released = threading.Event(), threading.Event()
+
+    def block() -> None:
+        blocked.set()
+        released.wait(10)
+
+    pictures = [(is_key, data) for is_video, _, is_key, data in clip.packets if is_video]
+    with (
+        RtspServer(port=0, on_key_request=block) as server,
+        Client(server) as client,
+    ):
+        server.set_video(clip.video_extradata)
+        threading.Timer(0.1, lambda: client.play(0)).start()
+        assert blocked.wait(5)
+        for index in range(700):
+            is_key, data = pictures[index % len(pictures)]
+            server.publish_video(data, index / 25, is_key)
+        released.set()
+        assert server.stats().dropped["server_behind"] == 700 - 512
+        wait_for(lambda: server.stats().counts.get("units", 0) > 0)
+        server.publish_video(pictures[1][1], 28.0, False)
+        server.publish_video(pictures[0][1], 28.04, True)
+        wait_for(lambda: server.stats().counts["plays"] == 1)
+        assert server.stats().dropped["server_behind"] == 700 - 512 + 1
+
+
+def test_a_session_ended_elsewhere_leaves_no_connection_behind(clip: Clip) -> None:
+    limits = replace(Limits(), session_seconds=1, idle_seconds=1)
+    rtp, rtcp = pair = udp_pair()
+    with serving(clip, limits) as server, rtp, rtcp:
+        with Client(server) as first, Client(server) as second:
+            setup_udp(first, pair)
+            second.session = first.session
+            assert second.request("TEARDOWN").status == 200
+            assert first.at_end()
+        with Client(server) as third:
+            setup_udp(third, pair)
+            assert third.at_end()
+        assert server.stats().ended == {"teardown": 1, "timeout": 1}
+        wait_for(lambda: server.stats().connections == 0)
+
+
 def test_wrong_media_is_refused_at_the_publisher() -> None:
     with RtspServer(port=0) as server:
         with pytest.raises(BadMedia, match="before set_video"):

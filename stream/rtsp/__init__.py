@@ -1,9 +1,10 @@
 """An RTSP server of our own: takes encoded access units, serves any number of players."""
 
 from stream.rtsp.auth import Credentials
+from stream.rtsp.broadcast import Stats
 from stream.rtsp.errors import BadMedia, CannotServe, RtspError
 from stream.rtsp.limits import Limits
-from stream.rtsp.server import RtspServer, Stats
+from stream.rtsp.server import RtspServer
 
 __all__ = [
     "BadMedia",

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from stream.rtsp.limits import Limits, TokenBucket
@@ -21,6 +22,26 @@ logger = logging.getLogger(__name__)
 _KEY_REQUEST_SECONDS = 0.5
 _MAX_ADDRESSES = 1024
 _LAG_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counters since the start, each a dict by name; `clients` and `connections` are now.
+
+    counts: requests, sessions, plays, units, packets, bytes, receiver_reports, key_requests, jumps.
+    dropped: units not sent, by cause: slow_viewer, server_behind; and packets: udp_full.
+    refused: status_4xx and 5xx answers, connection_rate, too_many_connections, half_open, idle,
+        stray_rtcp, bad_rtcp.
+    ended: viewers by cause: teardown, connection_closed, connection_lost, stalled, timeout,
+        server_closed, error.
+    """
+
+    clients: int
+    connections: int
+    counts: dict[str, int]
+    dropped: dict[str, int]
+    refused: dict[str, int]
+    ended: dict[str, int]
 
 
 class Broadcast:
@@ -164,6 +185,17 @@ class Broadcast:
         else:
             self.counts["receiver_reports"] += 1
             session.touch()
+
+    def stats(self, *, connections: int) -> Stats:
+        """A snapshot, from any thread."""
+        return Stats(
+            clients=len(self.sessions),
+            connections=connections,
+            counts=dict(self.counts),
+            dropped=dict(self.dropped),
+            refused=dict(self.refused),
+            ended=dict(self.ended),
+        )
 
     def close(self) -> None:
         if self._ask_later is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import Any
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 SERVER_NAME = "kinemacolor"
 _READ_BYTES = 16 << 10
+_LINGER_READS = 16
+_LINGER_SECONDS = 1.0
 
 
 class Connection:
@@ -62,6 +65,7 @@ class Connection:
         except BadRequest as error:
             self._broadcast.refused[f"status_{error.status}"] += 1
             self._write(Response(error.status, (("Connection", "close"),)), error.cseq)
+            await self._linger()
         except TimeoutError:
             self._broadcast.refused["half_open" if incoming.is_partial else "idle"] += 1
         except ConnectionError:
@@ -73,8 +77,7 @@ class Connection:
         bucket = TokenBucket(self._limits.requests_per_second, self._limits.requests_burst)
         partial_since = time.monotonic()
         while True:
-            async with asyncio.timeout(self._patience(incoming, partial_since)):
-                data = await self._reader.read(_READ_BYTES)
+            data = await self._read(incoming, partial_since)
             if not data:
                 return
             if not incoming.is_partial:
@@ -89,17 +92,33 @@ class Connection:
                 elif not await self._answer(item):
                     return
 
-    def _patience(self, incoming: RequestReader, partial_since: float) -> float | None:
-        """How long to wait for more bytes; with a session, its own time-out decides."""
-        if incoming.is_partial:
-            return partial_since + self._limits.request_seconds - time.monotonic()
-        return None if self._methods.session else self._limits.idle_seconds
+    async def _linger(self) -> None:
+        """Read on for a moment: closing on unread bytes would reset what has just been said."""
+        self._writer.write_eof()
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                for _ in range(_LINGER_READS):
+                    if not await self._reader.read(_READ_BYTES):
+                        break
+
+    async def _read(self, incoming: RequestReader, partial_since: float) -> bytes:
+        """More bytes; a request has to be whole in time, and an idle client needs a session."""
+        while True:
+            patience = self._limits.idle_seconds
+            if incoming.is_partial:
+                patience = partial_since + self._limits.request_seconds - time.monotonic()
+            try:
+                async with asyncio.timeout(patience):
+                    return await self._reader.read(_READ_BYTES)
+            except TimeoutError:
+                if incoming.is_partial or not self._methods.has_session:
+                    raise
 
     def _take_interleaved(self, frame: Interleaved) -> None:
         session = self._methods.session
         if session is None:
             raise BadRequest(400, "binary data without a session")
-        if frame.channel % 2 and is_rtcp(frame.payload):
+        if is_rtcp(frame.payload):
             self._broadcast.counts["receiver_reports"] += 1
             session.touch()
         else:

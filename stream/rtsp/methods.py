@@ -52,11 +52,17 @@ class Methods:
         self._title = title
         self._number = secrets.randbits(31)
 
+    @property
+    def has_session(self) -> bool:
+        """Whether the session that was opened here is still there."""
+        return self.session is not None and self.session.id in self._broadcast.sessions
+
     def leave(self) -> None:
         """The connection has gone: TCP viewers go with it, UDP viewers may live on a little."""
         session, self.session = self.session, None
         if session is None or session.id not in self._broadcast.sessions:
             return
+        session.hang_up = lambda: None
         if session.kind == "tcp":
             self._broadcast.end(session, "connection_closed")
         else:
@@ -115,8 +121,9 @@ class Methods:
         if session is None or session.peer != self._address[0]:
             return "unknown"
         if session.kind == "udp":
-            if self.session is None or self.session.id not in self._broadcast.sessions:
+            if not self.has_session:
                 self.session = session
+                session.hang_up = self._writer.transport.abort
             session.is_orphan = False
         return session
 
@@ -156,10 +163,7 @@ class Methods:
             if len(tracks) != 1:
                 return Response(459)
             track = next(iter(tracks))
-        current = self.session if self.session and self.session.id in broadcast.sessions else None
-        if session is None and current is not None:
-            return Response(455)
-        if session is not None and session.state == "playing":
+        if session.state == "playing" if session else self.has_session:
             return Response(455)
         offer = self._choose(request, session)
         if offer is None:
@@ -171,8 +175,7 @@ class Methods:
             if session is None:
                 return Response(503, (("Retry-After", "10"),))
             self.session = session
-            if session.kind == "tcp":
-                session.hang_up = self._writer.transport.abort
+            session.hang_up = self._writer.transport.abort
         stream = RtpStream(tracks[track].payload_type, tracks[track].clock_rate)
         outlet: Outlet
         if isinstance(offer, TcpOffer):

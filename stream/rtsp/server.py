@@ -11,24 +11,17 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
 
 from stream.rtsp.auth import Credentials
-from stream.rtsp.broadcast import Broadcast
+from stream.rtsp.broadcast import Broadcast, Stats
 from stream.rtsp.connection import Connection, peer_of
 from stream.rtsp.errors import BadMedia, CannotServe
 from stream.rtsp.limits import Limits
 from stream.rtsp.message import Response, format_response
-from stream.rtsp.nal import (
-    DELIMITER,
-    FILLER,
-    ParameterSets,
-    parse_extradata,
-    split_annex_b,
-    split_length_prefixed,
-)
+from stream.rtsp.nal import parse_extradata
 from stream.rtsp.outlet import UdpPair
 from stream.rtsp.payload import aac_payloads, h264_payloads, opus_payloads
 from stream.rtsp.rtp import RTP_HEADER_BYTES
@@ -39,26 +32,6 @@ logger = logging.getLogger(__name__)
 _PATH = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*\Z")
 _MAX_PENDING = 512
 _GOODBYE_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """Counters since the start, each a dict by name; `clients` and `connections` are now.
-
-    counts: requests, sessions, plays, units, packets, bytes, receiver_reports, key_requests, jumps.
-    dropped: units not sent, by cause: slow_viewer, server_behind; and packets: udp_full.
-    refused: status_4xx and 5xx answers, connection_rate, too_many_connections, half_open, idle,
-        stray_rtcp, bad_rtcp.
-    ended: viewers by cause: teardown, connection_closed, connection_lost, stalled, timeout,
-        server_closed, error.
-    """
-
-    clients: int
-    connections: int
-    counts: dict[str, int]
-    dropped: dict[str, int]
-    refused: dict[str, int]
-    ended: dict[str, int]
 
 
 class RtspServer:
@@ -163,15 +136,7 @@ class RtspServer:
 
     def stats(self) -> Stats:
         """A snapshot of the counters, from any thread."""
-        shared = self._broadcast
-        return Stats(
-            clients=len(shared.sessions),
-            connections=len(self._connections),
-            counts=dict(shared.counts),
-            dropped=dict(shared.dropped),
-            refused=dict(shared.refused),
-            ended=dict(shared.ended),
-        )
+        return self._broadcast.stats(connections=len(self._connections))
 
     # -- publishing, from another thread ------------------------------------------------------
 
@@ -210,18 +175,9 @@ class RtspServer:
         video = self._broadcast.video
         if video is None:
             raise BadMedia("publish_video before set_video")
-        if video.length_size:
-            nals = split_length_prefixed(access_unit, video.length_size)
-        else:
-            nals = split_annex_b(access_unit)
-        nals = [nal for nal in nals if nal[0] & 31 not in (DELIMITER, FILLER)]
-        if not nals:
-            raise BadMedia(f"no NAL unit in an access unit of {len(access_unit)} bytes")
-        sets = video.sets.updated(nals)
-        if sets != video.sets:
-            self._broadcast.video = VideoTrack(sets, video.length_size)
-        if is_key:
-            nals = _with_parameter_sets(nals, sets)
+        sets, nals = video.read(access_unit, is_key)
+        if sets is not video.sets:
+            self._broadcast.video = replace(video, sets=sets)
         max_bytes = self._limits.packet_bytes - RTP_HEADER_BYTES
         self._hand_over(VIDEO, h264_payloads(nals, max_bytes), pts_seconds, is_key)
 
@@ -343,12 +299,6 @@ class RtspServer:
             writer.write(format_response(Response(503, (("Retry-After", "10"),)), None, "-"))
             return False
         return True
-
-
-def _with_parameter_sets(nals: list[bytes], sets: ParameterSets) -> list[bytes]:
-    """A key picture with its SPS and PPS in front, so that a viewer can begin at any of them."""
-    ours = [*sets.sps, *sets.pps]
-    return [*ours, *(nal for nal in nals if nal not in ours)]
 
 
 def _bound_send_buffer(writer: asyncio.StreamWriter, size: int) -> None:

@@ -32,7 +32,7 @@ class Session:
     """What SETUP creates and TEARDOWN, silence or a broken connection ends.
 
     An orphan is a session over UDP whose RTSP connection has closed. `hang_up` closes the
-    connection of a session over TCP.
+    connection that controls the session.
 
     Args:
         media_now: The clock that sender reports name beside the wall clock, in seconds.

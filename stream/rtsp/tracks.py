@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stream.rtsp.errors import BadMedia
-from stream.rtsp.nal import ParameterSets
+from stream.rtsp.nal import (
+    DELIMITER,
+    FILLER,
+    ParameterSets,
+    split_annex_b,
+    split_length_prefixed,
+)
 
 VIDEO, AUDIO = 0, 1
 
@@ -19,6 +25,24 @@ class VideoTrack:
     length_size: int = 0
     payload_type: int = 96
     clock_rate: int = 90_000
+
+    def read(self, access_unit: bytes, is_key: bool) -> tuple[ParameterSets, list[bytes]]:
+        """The parameter sets from here on, and the NAL units to send.
+
+        A key picture gets its SPS and PPS in front, so that a viewer can begin at any of them.
+        """
+        if self.length_size:
+            nals = split_length_prefixed(access_unit, self.length_size)
+        else:
+            nals = split_annex_b(access_unit)
+        nals = [nal for nal in nals if nal[0] & 31 not in (DELIMITER, FILLER)]
+        if not nals:
+            raise BadMedia(f"no NAL unit in an access unit of {len(access_unit)} bytes")
+        sets = self.sets.updated(nals)
+        if is_key:
+            ours = [*sets.sps, *sets.pps]
+            nals = [*ours, *(nal for nal in nals if nal not in ours)]
+        return sets, nals
 
 
 @dataclass(frozen=True, slots=True)
