@@ -39,16 +39,15 @@ def chroma_tables(encoding: Encoding) -> tuple[NDArray[Any], NDArray[Any]]:
         level i and b level j.
     """
     steps = (np.arange(AB_SIZE) - _AB_ORIGIN) * AB_STEP
-    top = 2**encoding.bit_depth - 1
-    levels = np.linspace(0, top, LUMA_SIZE)
+    ab = np.stack(np.meshgrid(steps, steps), axis=-1)  # (b, a, 2)
+    levels = np.linspace(0, 2**encoding.bit_depth - 1, LUMA_SIZE)
     luma = ((levels - encoding.luma_offset) / encoding.luma_scale).clip(0, 1)
-    grid = np.empty((LUMA_SIZE, AB_SIZE, AB_SIZE, 2), np.float32)
-    grid[..., 0] = steps
-    grid[..., 1] = steps[:, None]
-    luma = np.broadcast_to(luma[:, None, None].astype(np.float32), grid.shape[:-1])
-    codes = quantise(ab_to_ycbcr(luma, grid, encoding.colorspace), encoding)
     dtype = np.uint8 if encoding.bit_depth == 8 else np.uint16
-    cb, cr = (codes[..., i].reshape(-1, AB_SIZE).astype(dtype) for i in (1, 2))
+    tables = np.empty((2, LUMA_SIZE, AB_SIZE, AB_SIZE), dtype)
+    for i, y in enumerate(luma):  # level by level, so that the temporaries stay in the cache
+        codes = quantise(ab_to_ycbcr(np.full(ab.shape[:2], y), ab, encoding.colorspace), encoding)
+        tables[:, i] = codes[..., 1:].transpose(2, 0, 1)
+    cb, cr = tables.reshape(2, LUMA_SIZE * AB_SIZE, AB_SIZE)
     return cb, cr
 
 

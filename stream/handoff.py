@@ -19,7 +19,8 @@ class Channel(Generic[T]):
     """A bounded, ordered hand-off between two threads.
 
     `put` waits while the channel is full. With `drop_oldest` it never waits: it discards the
-    oldest item that `may_drop` allows instead, which is what a live source needs.
+    oldest item instead, which is what a live source needs. Items that are not `counted` (small
+    ones that travel between the others) take no room and are never dropped.
     Leaving a `with` block closes the channel; iteration then yields what is left and ends.
     """
 
@@ -28,7 +29,7 @@ class Channel(Generic[T]):
         capacity: int,
         *,
         drop_oldest: bool = False,
-        may_drop: Callable[[T], bool] = lambda item: True,
+        counted: Callable[[T], bool] = lambda item: True,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, got {capacity}")
@@ -36,7 +37,7 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._capacity = capacity
         self._drop_oldest = drop_oldest
-        self._may_drop = may_drop
+        self._counted = counted
         self._closed = False
         self._changed = threading.Condition()
 
@@ -44,9 +45,10 @@ class Channel(Generic[T]):
         """Adds `item`. Raises Closed once the channel is closed or cancelled."""
         with self._changed:
             if self._drop_oldest:
-                self._make_room()
+                if self._counted(item):
+                    self._make_room()
             else:
-                self._wait_until(lambda: self._closed or len(self._items) < self._capacity)
+                self._wait_until(lambda: self._closed or len(self) < self._capacity)
             if self._closed:
                 raise Closed
             self._items.append(item)
@@ -63,7 +65,7 @@ class Channel(Generic[T]):
             yield item
 
     def __len__(self) -> int:
-        return len(self._items)
+        return sum(map(self._counted, self._items))
 
     def close(self) -> None:
         """Takes no more items; those already here can still be read."""
@@ -85,9 +87,9 @@ class Channel(Generic[T]):
         self.close()
 
     def _make_room(self) -> None:
-        droppable = [i for i, item in enumerate(self._items) if self._may_drop(item)]
-        for i in reversed(droppable[: max(0, len(droppable) + 1 - self._capacity)]):
-            del self._items[i]
+        counted = [i for i, item in enumerate(self._items) if self._counted(item)]
+        if len(counted) == self._capacity:
+            del self._items[counted[0]]
             self.dropped += 1
 
     def _wait_until(self, ready: Callable[[], object]) -> None:

@@ -14,7 +14,7 @@ from stream.sources import Item, Source
 from stream.stats import Stats
 
 # Frames waiting in each channel. More does not make a film faster, it only takes memory.
-FILE_CAPACITY = 6
+FILE_CAPACITY = 3
 LIVE_CAPACITY = 2
 
 
@@ -37,10 +37,12 @@ def run(
     """
     stats = stats or Stats()
     capacity = LIVE_CAPACITY if source.live else FILE_CAPACITY
-    decoded: Channel[Item] = Channel(
-        capacity, drop_oldest=source.live, may_drop=lambda item: isinstance(item, av.VideoFrame)
-    )
-    colored: Channel[Item] = Channel(capacity)
+
+    def is_frame(item: Item) -> bool:
+        return isinstance(item, av.VideoFrame)
+
+    decoded: Channel[Item] = Channel(capacity, drop_oldest=source.live, counted=is_frame)
+    colored: Channel[Item] = Channel(capacity, counted=is_frame)
 
     def decode() -> None:
         with decoded:
@@ -51,7 +53,7 @@ def run(
         for item in colored:
             with stats.time("encode"):
                 sink.write(item)
-            if isinstance(item, av.VideoFrame):
+            if is_frame(item):
                 stats.frames_out += 1
                 stats.position_seconds = item.time or 0.0
                 if stats.first_frame_seconds is None:

@@ -21,7 +21,8 @@ from stream.frames import (
     to_luma_format,
 )
 from stream.remux import has_adts_header
-from stream.sources import ContainerSource, open_source
+from stream.sources import Source, open_source
+from stream.stills import StillSource
 
 LOSSLESS = {"ffv1", "rawvideo", "wrapped_avframe", "huffyuv", "ffvhuff", "utvideo", "png", "v210"}
 # Under this a lossy encoder was set so low that the picture is no longer the source's.
@@ -42,9 +43,10 @@ def verify(source_path: str | Path, result_path: str | Path) -> list[Check]:
 
     Raises SourceError when one of them cannot be read.
     """
-    source = _open(source_path)
-    result = _open(result_path)
+    source, result = open_source(source_path), open_source(result_path)
     try:
+        if isinstance(source, StillSource) or isinstance(result, StillSource):
+            return list(_stills(source, result))
         pairs = _Pairs(source, result)
         checks = [*pairs.compare(), *_tags(source, result, pairs)]
     finally:
@@ -77,7 +79,7 @@ def _payload(packet: Any) -> bytes:
 class _Pairs:
     """Walks both pictures side by side and keeps what differs."""
 
-    def __init__(self, source: ContainerSource, result: ContainerSource) -> None:
+    def __init__(self, source: Source, result: Source) -> None:
         self._source, self._result = source, result
         self.first: tuple[av.VideoFrame, av.VideoFrame] | None = None
 
@@ -112,16 +114,14 @@ class _Pairs:
             yield Check("luma", samples > 0, "identical in every frame")
         else:
             bits = self.first[1].format.components[0].bits if self.first else 8
-            psnr = 10 * math.log10((2**bits - 1) ** 2 * samples / squared)
+            psnr = _psnr(squared, samples, bits)
             codec = self._result.info.codec
             lossless = codec in LOSSLESS
             detail = f"{different} frames differ, PSNR {psnr:.2f} dB ({codec})"
             yield Check("luma", not lossless and psnr >= LOWEST_PSNR, detail)
 
 
-def _times(
-    shifts: list[float], tick: float, source: ContainerSource, result: ContainerSource
-) -> Check:
+def _times(shifts: list[float], tick: float, source: Source, result: Source) -> Check:
     """Every frame at its own time, or all of the film, sound included, moved by one constant."""
     if not shifts:
         return Check("times", False, "no frame to compare")
@@ -133,10 +133,14 @@ def _times(
     detail = f"largest difference {1000 * worst:.3f} ms, a tick is {1000 * tick:.3f} ms"
     if abs(moved) <= tick / 2 + 1e-9:
         return Check("times", steady, detail)
-    sound = [
-        theirs - ours
-        for ours, theirs in zip(_starts(source.info.name), _starts(result.info.name), strict=False)
-    ]
+    left = _starts(source.info.name)
+    sound = []
+    for codec, theirs in _starts(result.info.name):
+        # Tracks that the container does not take are left out: the next of this codec it is.
+        while left and left[0][0] != codec:
+            left.pop(0)
+        if left:
+            sound.append(theirs - left.pop(0)[1])
     together = bool(sound) and all(abs(shift - moved) <= 0.002 + tick for shift in sound)
     along = "with the sound" if together else "the sound does not move along"
     return Check(
@@ -146,8 +150,8 @@ def _times(
     )
 
 
-def _starts(path: str) -> list[float]:
-    """Seconds of the first packet of every audio stream."""
+def _starts(path: str) -> list[tuple[str, float]]:
+    """Codec, and seconds of the first packet, of every audio stream."""
     with av.open(path) as container:
         starts: dict[int, float] = {}
         streams = container.streams.audio
@@ -156,16 +160,10 @@ def _starts(path: str) -> list[float]:
                 starts[packet.stream.index] = float(packet.pts * packet.time_base)
             if len(starts) == len(streams):
                 break
-        return [starts[index] for index in sorted(starts)]
+        return [(s.codec_context.name, starts[s.index]) for s in streams if s.index in starts]
 
 
-def _open(path: str | Path) -> ContainerSource:
-    source = open_source(path)
-    assert isinstance(source, ContainerSource)
-    return source
-
-
-def _frames(source: ContainerSource) -> Iterator[av.VideoFrame]:
+def _frames(source: Source) -> Iterator[av.VideoFrame]:
     return (item for item in source if isinstance(item, av.VideoFrame))
 
 
@@ -187,7 +185,7 @@ def _comparable(source: av.VideoFrame, result: av.VideoFrame) -> tuple[Any, Any]
     return luma_at_depth(source, result.format.components[0].bits), theirs
 
 
-def _tags(source: ContainerSource, result: ContainerSource, pairs: _Pairs) -> Iterator[Check]:
+def _tags(source: Source, result: Source, pairs: _Pairs) -> Iterator[Check]:
     if pairs.first is None:
         return
     ours, theirs = pairs.first
@@ -215,6 +213,41 @@ def _read_alike(name: str, wanted: int, ours: av.VideoFrame, theirs: av.VideoFra
     if name == "color_range":
         return first.color_range == second.color_range
     return name == "colorspace" and wanted == UNSPECIFIED and first.colorspace == second.colorspace
+
+
+def _stills(source: Source, result: Source) -> Iterator[Check]:
+    """A picture's grey, and what its file says of it."""
+    if not (isinstance(source, StillSource) and isinstance(result, StillSource)):
+        yield Check("luma", False, "one is a still picture, the other is not")
+        return
+    ours, theirs = plane_view(source.frame, 0), plane_view(result.frame, 0)
+    if theirs.shape == (ours.shape[0], 2 * ours.shape[1]):
+        theirs = theirs[:, ours.shape[1] :]
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        yield Check(
+            "luma", False, f"{ours.shape} {ours.dtype} against {theirs.shape} {theirs.dtype}"
+        )
+        return
+    difference = np.abs(ours.astype(np.int32) - theirs)
+    share, worst = float((difference > 0).mean()), int(difference.max())
+    lossy = result.still.format in ("JPEG", "WEBP")
+    psnr = _psnr(float(np.sum(difference.astype(np.float64) ** 2)), ours.size, 8 * ours.itemsize)
+    detail = f"{share:.2%} of samples differ, by at most {worst}" if worst else "identical"
+    yield Check("luma", worst == 0 or (lossy and psnr >= LOWEST_PSNR), detail)
+    before, after = source.still, result.still
+    differing = [] if before.orientation == after.orientation else ["orientation"]
+    # PNG counts pixels per metre, so a resolution comes back rounded.
+    if np.rint(before.dpi or 0).tolist() != np.rint(after.dpi or 0).tolist():
+        differing.append(f"resolution {before.dpi} became {after.dpi}")
+    # Each format holds EXIF in its own layout; only one format's bytes can be compared.
+    if before.format == after.format and before.exif != after.exif:
+        differing.append("EXIF")
+    yield Check("tags", not differing, ", ".join(differing) or "the same")
+
+
+def _psnr(squared: float, samples: int, bits: int) -> float:
+    """dB over a sum of squared differences; infinite where there is none."""
+    return 10 * math.log10((2**bits - 1) ** 2 * samples / squared) if squared else math.inf
 
 
 def _copied(source_path: str | Path, result_path: str | Path) -> Iterator[Check]:
