@@ -87,6 +87,12 @@ def colorize(
         str, typer.Option(help="Temporal smoothing: off, live, film; auto is film for files.")
     ] = "auto",
     steady_strength: Annotated[float, typer.Option(min=0.0, help="1 is normal.")] = 1.0,
+    every: Annotated[
+        int, typer.Option(min=1, help="Infer key frames only, at least every so many frames.")
+    ] = 1,
+    cuts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Cuts from PySceneDetect (.csv) or an .edl.")
+    ] = None,
     saturation: Annotated[float, typer.Option(min=0.0, max=4.0, help="Multiplies colour.")] = 1.0,
     upsample: Annotated[str, typer.Option(help="guided, bilinear")] = "guided",
     compare: Annotated[
@@ -115,6 +121,8 @@ def colorize(
         precision=precision,
         steady=steady,
         steady_strength=steady_strength,
+        every=every,
+        cuts=cuts,
         saturation=saturation,
         upsample=upsample,
         compare=compare,

@@ -41,7 +41,7 @@ class Work:
     guide: NDArray[Any]  # luma codes at chroma size
     L: NDArray[np.float32]  # (H, W), the network's input
     turns: int  # quarter turns counter-clockwise that set the picture upright
-    pending: Pending
+    pending: Pending | None  # None: not a key frame, its colours are carried from others
     ab: NDArray[np.float32] | None = field(default=None)  # (2, h, w), final
 
 
@@ -86,7 +86,7 @@ class Colorizer:
 
         def settle(work: Work) -> None:
             with stats.time("infer"):
-                ab = work.pending.result()[0]
+                ab = None if work.pending is None else work.pending.result()[0]
             settling.append(work)
             with stats.time("steady"):
                 final = self.steady.push(work.L, ab)
@@ -115,7 +115,7 @@ class Colorizer:
                     work = self.begin(item)
                 leaving.append(work)
                 running.append(work)
-                if len(running) > self.overlap:
+                while sum(work.pending is not None for work in running) > self.overlap:
                     settle(running.popleft())
             else:
                 leaving.append(item)
@@ -140,7 +140,8 @@ class Colorizer:
         L = extract_L(resize(guide, *upright), encoding.encoding)
         if turns:
             L = np.ascontiguousarray(np.rot90(L, turns))
-        return Work(frame, encoding, guide, L, turns, self.backend.submit(L[None, None]))
+        pending = self.backend.submit(L[None, None]) if self.steady.wants(L) else None
+        return Work(frame, encoding, guide, L, turns, pending)
 
     def finish(self, work: Work) -> av.VideoFrame:
         """The source's luma, bit for bit, with new chroma planes."""

@@ -18,13 +18,14 @@ from engine.backend import BackendName, Precision
 from stream.chroma import Upsample
 from stream.colorize import Colorizer
 from stream.encode import EncodeOptions
+from stream.cutlist import read_cuts
 from stream.errors import BadSink, BadSource, SourceNotFound, StreamError
 from stream.pipeline import run
 from stream.progress import Progress
 from stream.sinks import FileSink, Sink, open_sink
 from stream.sources import Source, open_source
 from stream.stats import Stats, peak_memory_mb
-from stream.steady import SteadyMode, make_steady
+from stream.steady import Steady, SteadyMode, make_steady
 from stream.stills import is_still
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class Settings:
     precision: str = "auto"
     steady: str = "auto"
     steady_strength: float = 1.0
+    every: int = 1
+    cuts: Path | None = None
     saturation: float = 1.0
     upsample: str = "guided"
     compare: bool = False
@@ -172,7 +175,7 @@ def run_job(
         )
         colorizer = Colorizer(
             network,
-            steady=make_steady(_steady_mode(settings, source), strength=settings.steady_strength),
+            steady=_make_steady(settings, source),
             saturation=settings.saturation,
             upsample=settings.upsample,  # type: ignore[arg-type]
             compare=settings.compare,
@@ -199,10 +202,20 @@ def _end_early(sink: Sink, error: BaseException) -> None:
         log.warning("what was done until then is in %s", kept)
 
 
-def _steady_mode(settings: Settings, source: Source) -> SteadyMode:
-    if settings.steady == "auto":
-        return "live" if source.live else "film"
-    return settings.steady  # type: ignore[return-value]
+def _make_steady(settings: Settings, source: Source) -> Steady:
+    mode = settings.steady
+    if mode == "auto":
+        mode = "live" if source.live else "film"
+    cuts = None if settings.cuts is None else read_cuts(settings.cuts, rate=source.info.rate)
+    try:
+        return make_steady(
+            mode,  # type: ignore[arg-type]
+            strength=settings.steady_strength,
+            cuts=cuts,
+            every=settings.every,
+        )
+    except ValueError as error:
+        raise StreamError(str(error)) from error
 
 
 def _beside(source: str) -> str:
