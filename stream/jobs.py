@@ -17,8 +17,8 @@ from engine import Backend, load
 from engine.backend import BackendName, Precision
 from stream.chroma import Upsample
 from stream.colorize import Colorizer
-from stream.encode import EncodeOptions
 from stream.cutlist import read_cuts
+from stream.encode import EncodeOptions
 from stream.errors import BadSink, BadSource, SourceNotFound, StreamError
 from stream.pipeline import run
 from stream.progress import Progress
