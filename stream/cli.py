@@ -38,9 +38,13 @@ def main(argv: list[str] | None = None) -> None:
     if arguments and arguments[0] not in COMMANDS and arguments[0] not in ("--help", "--version"):
         arguments.insert(0, "colorize")
     signal.signal(signal.SIGTERM, _interrupt)
+    from export import cli as export_cli
+    from export.errors import ExportError
+
+    export_cli.add_to(app, models_app)
     try:
         app(args=arguments, prog_name="kinemacolor", standalone_mode=True)
-    except (StreamError, EngineError) as error:
+    except (StreamError, EngineError, ExportError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
         console.print("stopped")

@@ -1,0 +1,173 @@
+"""The commands that make and judge models: train, evaluate, models export and import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from export.errors import ExportError
+
+console = Console(stderr=True, highlight=False)
+
+
+def add_to(app: typer.Typer, models: typer.Typer) -> None:
+    """Adds the commands to the program's own."""
+    app.command()(train)
+    app.command()(evaluate)
+    models.command("export")(export)
+    models.command("import")(import_)
+
+
+def train(
+    data: Annotated[list[Path], typer.Option(help="Zip file or folder of colour pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run there goes on.")],
+    network: Annotated[str, typer.Option(help="kinema, zhang, unet, resnet18, fusion")] = "kinema",
+    validate_on: Annotated[
+        list[Path] | None, typer.Option(help="Held-out pictures for scores and samples.")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(min=0.0, help="Budget of time.")] = None,
+    pictures: Annotated[int | None, typer.Option(min=1, help="Budget of pictures seen.")] = None,
+    rebalance: Annotated[float, typer.Option(help="Power of the rare-colour weights.")] = 0.5,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine.")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU cores to use.")] = None,
+) -> None:
+    """Trains a network; interrupted, the same command goes on where it was."""
+    if hours is None and pictures is None:
+        raise ExportError("give the run a budget: --hours or --pictures")
+    with _torch_at_hand():
+        from export.train import Progress as Step
+        from export.train import train as run
+
+    with _bar("loss {task.fields[loss]:.3f}") as bar:
+        task = bar.add_task(network, total=1.0, loss=float("nan"))
+
+        def show(step: Step) -> None:
+            bar.update(task, completed=step.share, loss=step.loss)
+            if step.scores is not None:
+                s = step.scores
+                bar.console.print(
+                    f"{step.pictures} pictures: AuC {s.auc:.2f}, CIEDE2000 {s.ciede2000:.2f}, "
+                    f"chroma {s.chroma:.1f} of {s.true_chroma:.1f}"
+                )
+
+        checkpoint = run(
+            network,
+            data,
+            out,
+            validate_on=validate_on or (),
+            hours=hours,
+            pictures=pictures,
+            rebalance=rebalance,
+            learning_rate=learning_rate,
+            seed=seed,
+            device=device,
+            threads=threads,
+            report=show,
+        )
+    console.print(f"{checkpoint}; next: kinemacolor models export {out} -o {network}.onnx")
+
+
+def evaluate(
+    data: Annotated[list[Path], typer.Option(help="Zip file or folder of colour pictures.")],
+    model: Annotated[list[str] | None, typer.Option(help="Packaged name or .onnx file.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use that many, spread out.")] = None,
+    backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino, onnxruntime")] = "auto",
+    time: Annotated[list[str] | None, typer.Option(help="Also time this backend.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE.json")] = None,
+    sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Contact sheet.")] = None,
+) -> None:
+    """Scores models on colour pictures, beside "grey" and "truth"."""
+    from engine import find_model
+    from export.evaluate import evaluate as score
+    from export.evaluate import table
+
+    with _bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done)
+
+        results = score(
+            [find_model(name) for name in model or ["kinema"]],
+            data,
+            json_file=json,
+            contact_sheet=sheet,
+            limit=limit,
+            backend=backend,
+            backends_timed=time or (),
+            report=show,
+        )
+    print(table(results))
+
+
+def export(
+    source: Annotated[Path, typer.Argument(help="A run's folder, or its checkpoint.safetensors.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx")],
+    version: Annotated[str, typer.Option()] = "1",
+    temperature: Annotated[float, typer.Option(help="Of the annealed mean; 1 is the mean.")] = 0.38,
+    saturation: Annotated[float, typer.Option()] = 1.0,
+    rebalance: Annotated[float, typer.Option(help="Power of the rare-colour weights.")] = 0.0,
+) -> None:
+    """Writes a checkpoint as an ONNX model and checks it against PyTorch."""
+    with _torch_at_hand():
+        from export.onnx_export import export as write
+    path = write(
+        source,
+        output,
+        version=version,
+        temperature=temperature,
+        saturation=saturation,
+        rebalance=rebalance,
+    )
+    console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, equal to PyTorch")
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(help=".caffemodel, .pth, or a colorizer's .onnx")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx")],
+    points: Annotated[
+        Path | None, typer.Option(metavar="pts_in_hull.npy", help="The bins of a .caffemodel.")
+    ] = None,
+    layout: Annotated[str, typer.Option(help="auto, ddcolor, deoldify")] = "auto",
+) -> None:
+    """Turns public weights into a model of this program."""
+    with _torch_at_hand():
+        from export.import_weights import import_model
+    made = import_model(source, output, points=points, layout=layout)  # type: ignore[arg-type]
+    console.print(f"{made.path}: {made.architecture}. {made.notice}")
+
+
+@contextmanager
+def _torch_at_hand() -> Iterator[None]:
+    """Says how to install what an import inside the block lacks."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ExportError(
+            f"this command needs {error.name}: pip install 'kinemacolor[train]'"
+        ) from error
+
+
+def _bar(field: str | None = None) -> Progress:
+    columns = [TextColumn("{task.description}"), BarColumn()]
+    columns += [TaskProgressColumn(), TextColumn(field)] if field else [MofNCompleteColumn()]
+    elapsed = (TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
+    return Progress(*columns, *elapsed, console=console, disable=not console.is_terminal)
