@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine import Backend
-from stream.colorize import Colorizer, network_size
+from stream.colorizer import Colorizer, network_size
 from stream.pipeline import run
 from stream.sinks import NullSink
 from stream.sources import open_source

@@ -16,7 +16,7 @@ from rich.console import Console
 from engine import Backend, load
 from engine.backend import BackendName, Precision
 from stream.chroma import Upsample
-from stream.colorize import Colorizer
+from stream.colorizer import Colorizer
 from stream.cutlist import read_cuts
 from stream.encode import EncodeOptions
 from stream.errors import BadSink, BadSource, SourceNotFound, StreamError
@@ -134,6 +134,22 @@ def plan_jobs(sources: list[str], output: str | None, settings: Settings) -> lis
         raise BadSink(f"several sources would become {min(doubles)}: colorize them apart")
     folder.mkdir(parents=True, exist_ok=True)
     return jobs
+
+
+def colorize(source: str | Path, sink: str | Path, **options: Any) -> dict[str, Any]:
+    """Colorizes one source into one sink, as the command does, and returns the report.
+
+    Args:
+        source: file, `-` or `test:`.
+        sink: file, `-` or `null:`.
+        options: fields of `Settings`: model, steady, saturation, codec, crf, overwrite, ...
+
+    Raises StreamError or EngineError.
+    """
+    settings = Settings(**options)
+    (job,) = plan_jobs([str(source)], str(sink), settings)
+    with open_network(settings) as network:
+        return run_job(job, network, settings, console=None, progress=False)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import av
 
-from stream.colorize import Colorizer
+from stream.colorizer import Colorizer
 from stream.handoff import Channel, StageGroup
 from stream.sinks import Sink
 from stream.sources import Item, Source

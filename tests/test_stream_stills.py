@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from engine.backend import load
 from engine.color import LUMA_WEIGHTS
-from stream.colorize import Colorizer
+from stream.colorizer import Colorizer
 from stream.errors import BadSink, BadSource, SinkError, SourceError, SourceNotFound
 from stream.frames import plane_view
 from stream.pipeline import run
