@@ -1,0 +1,69 @@
+"""One file per architecture; `build` chooses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from export.errors import UnknownNetwork
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What training and export need to know about an architecture."""
+
+    architecture: str
+    size: int  # preferred input side, pixels
+    stride: int  # input size / output size
+    multiple: int  # the input's sides must be multiples of this
+    optimizer: Literal["adamw", "adam", "adamax"]
+    learning_rate: float
+
+
+ENTRIES = {
+    "kinema": Entry("EfficientNet-Lite0 U-net, 313 ab bins", 256, 4, 32, "adamw", 1e-3),
+    "zhang": Entry("VGG-style, dilated, 313 ab bins (Zhang 2016)", 224, 4, 8, "adamw", 3e-4),
+    "unet": Entry("encoder-decoder, regression (Wast and Kanwar)", 256, 1, 8, "adamax", 1e-3),
+    "resnet18": Entry("half ResNet-18, regression (Ke, Fan, Yang)", 224, 1, 8, "adam", 1e-3),
+    "fusion": Entry("VGG-16 global + local (Tunuguntla, Bhat)", 224, 4, 32, "adam", 3e-4),
+}
+NAMES = tuple(ENTRIES)
+__all__ = ["ENTRIES", "NAMES", "Entry", "build", "entry"]
+
+
+def entry(name: str) -> Entry:
+    """Returns what is known about an architecture. Raises UnknownNetwork."""
+    if name not in ENTRIES:
+        raise UnknownNetwork(f"no network {name!r}: known are {', '.join(NAMES)}")
+    return ENTRIES[name]
+
+
+def build(name: str, *, pretrained: bool = True) -> nn.Module:
+    """Returns an untrained network that maps L (N, 1, H, W) to ab (N, 2, h, w).
+
+    pretrained: start an encoder from ImageNet weights where the network has them at hand.
+    """
+    entry(name)
+    match name:
+        case "kinema":
+            from export.networks.kinema import Kinema
+
+            return Kinema(pretrained=pretrained)
+        case "zhang":
+            from export.networks.zhang import Zhang
+
+            return Zhang()
+        case "unet":
+            from export.networks.unet import Unet
+
+            return Unet()
+        case "resnet18":
+            from export.networks.resnet18 import Resnet18
+
+            return Resnet18()
+        case _:
+            from export.networks.fusion import Fusion
+
+            return Fusion()

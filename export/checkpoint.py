@@ -1,0 +1,103 @@
+"""What training needs to go on after a kill: weights, averaged weights, optimizer, position."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from export.errors import CheckpointError
+
+FORMAT = "kinemacolor-1"
+
+
+@dataclass
+class Position:
+    """Where training stands."""
+
+    network: str
+    step: int = 0
+    pictures: int = 0
+    seconds: float = 0.0
+
+
+def save(
+    path: Path,
+    position: Position,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Writes a checkpoint beside the last one and only then replaces it.
+
+    Raises CheckpointError when it cannot be written; the previous file is then untouched.
+    """
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    state = optimizer.state_dict()["state"]
+    tensors |= {f"optimizer.{i}.{k}": v for i, slot in state.items() for k, v in slot.items()}
+    metadata = {"format": FORMAT, "position": json.dumps(asdict(position))}
+    whole = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    partial = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(whole, partial, metadata)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"checkpoint {path} cannot be written ({error}); the previous one is kept"
+        ) from error
+
+
+def read(path: Path, *, network: str | None = None) -> tuple[Position, dict[str, Tensor]]:
+    """Returns the position and all tensors of a checkpoint.
+
+    Raises CheckpointError when it is none, or belongs to another network than the named one.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} holds tensors, but is no checkpoint of this program")
+    position = Position(**json.loads(metadata["position"]))
+    if network is not None and position.network != network:
+        raise CheckpointError(
+            f"{path} is a checkpoint of {position.network!r}, not of {network!r}: "
+            "give another output folder"
+        )
+    return position, tensors
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Returns the tensors below a prefix, such as `average`."""
+    dot = prefix + "."
+    return {k.removeprefix(dot): v for k, v in tensors.items() if k.startswith(dot)}
+
+
+def restore(
+    path: Path, name: str, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> Position:
+    """Loads a checkpoint into all three and returns its position. Raises CheckpointError."""
+    position, tensors = read(path, network=name)
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in part(tensors, "optimizer").items():
+        index, _, field = key.partition(".")
+        slots.setdefault(int(index), {})[field] = value
+    try:
+        network.load_state_dict(part(tensors, "network"))
+        average.load_state_dict(part(tensors, "average"))
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": slots})
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} does not fit network {name!r}: {reason}") from error
+    return position

@@ -1,0 +1,187 @@
+"""Pictures from zip files and folders, as batches of L and ab, made off the training thread."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from export import film
+from export.errors import BadPicture, DataError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+MAX_PIXELS = 100_000_000
+
+
+class Pictures:
+    """The pictures of zip files and folders, by number; reading is safe from any thread."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Lists the pictures. Raises DataError where a path is missing, broken or empty."""
+        self._places: list[tuple[zipfile.ZipFile | None, str]] = []
+        self._zips: list[zipfile.ZipFile] = []
+        self._lock = Lock()
+        self.skipped: set[str] = set()
+        for path in paths:
+            self._add(path)
+        if not self._places:
+            where = ", ".join(str(path) for path in paths) or "nothing"
+            raise DataError(f"no pictures in {where} (looked for {', '.join(sorted(SUFFIXES))})")
+
+    def _add(self, path: Path) -> None:
+        if path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            self._places += [(None, str(file)) for file in files]
+        elif not path.exists():
+            raise DataError(f"no zip file or folder of pictures at {path}")
+        else:
+            try:
+                archive = zipfile.ZipFile(path)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise DataError(
+                    f"{path} is neither a folder nor a readable zip: {error}"
+                ) from error
+            self._zips.append(archive)
+            names = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES)
+            self._places += [(archive, name) for name in names]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def name(self, index: int) -> str:
+        archive, name = self._places[index]
+        return f"{archive.filename}:{name}" if archive else name
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """Returns (H, W, 3) uint8, BGR. Raises BadPicture, and counts it in `skipped`."""
+        archive, name = self._places[index]
+        try:
+            data = archive.read(name) if archive else Path(name).read_bytes()
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        except (zipfile.BadZipFile, OSError, cv2.error, ValueError) as error:
+            self._skip(index)
+            raise BadPicture(f"{self.name(index)} does not decode: {error}") from error
+        if picture is None or min(picture.shape[:2]) < 8:
+            self._skip(index)
+            raise BadPicture(f"{self.name(index)} is no picture, or smaller than 8x8")
+        return np.asarray(picture, np.uint8)
+
+    def _skip(self, index: int) -> None:
+        with self._lock:
+            self.skipped.add(self.name(index))
+
+    def close(self) -> None:
+        for archive in self._zips:
+            archive.close()
+
+
+def to_lab(bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Returns (H, W, 3) float32 CIELAB (sRGB, D65) of an 8-bit BGR picture."""
+    return np.asarray(cv2.cvtColor(bgr.astype(np.float32) / 255, cv2.COLOR_BGR2Lab), np.float32)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How one batch looks."""
+
+    size: int  # side of the square crop, pixels
+    count: int  # pictures
+    stride: int  # input size / output size of the network
+
+
+def crop(picture: NDArray[np.uint8], size: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """Returns a random part (30 % to all of the area, 3:5 to 5:3), size x size, mirrored or not."""
+    height, width = picture.shape[:2]
+    area = random.uniform(0.3, 1.0) * height * width
+    aspect = np.exp(random.uniform(-0.5, 0.5))
+    w = int(np.clip(round(np.sqrt(area * aspect)), 8, width))
+    h = int(np.clip(round(np.sqrt(area / aspect)), 8, height))
+    y, x = random.integers(height - h + 1), random.integers(width - w + 1)
+    part = picture[y : y + h, x : x + w]
+    if random.random() < 0.5:
+        part = part[:, ::-1]
+    method = cv2.INTER_AREA if min(h, w) > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(part, (size, size), interpolation=method), np.uint8)
+
+
+class Batches:
+    """Random batches in an order that depends on the seed and the step alone.
+
+    The same step gives the same batch, whether training ran through or was resumed. Use as a
+    context manager: it owns the worker threads.
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        shapes: Sequence[Shape],
+        *,
+        seed: int = 0,
+        film_share: float = 0.4,
+        workers: int = 1,
+        ahead: int = 4,
+    ) -> None:
+        """shapes: the batch of step i has one of these, drawn at random."""
+        self.pictures = pictures
+        self.shapes = list(shapes)
+        self.seed = seed
+        self.film_share = film_share
+        self._pool = ThreadPoolExecutor(workers, "pictures")
+        self._ahead = ahead
+
+    def __enter__(self) -> Batches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def from_step(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields L (N, 1, S, S) and ab (N, 2, S/stride, S/stride), float32, for ever."""
+        waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
+        while True:
+            while len(waiting) < self._ahead:
+                waiting.append(self._pool.submit(self.make, step + len(waiting)))
+            yield waiting.popleft().result()
+            step += 1
+
+    def make(self, step: int) -> tuple[Tensor, Tensor]:
+        """Returns the batch of one step. Raises DataError when hardly any picture decodes."""
+        random = np.random.default_rng((self.seed, step))
+        shape = self.shapes[random.integers(len(self.shapes))]
+        L = np.empty((shape.count, 1, shape.size, shape.size), np.float32)
+        small = shape.size // shape.stride
+        ab = np.empty((shape.count, 2, small, small), np.float32)
+        failures = 0
+        i = 0
+        while i < shape.count:
+            try:
+                picture = self.pictures.read(int(random.integers(len(self.pictures))))
+            except BadPicture as error:
+                failures += 1
+                if failures > 4 * shape.count:
+                    raise DataError(f"most pictures do not decode; the last: {error}") from error
+                continue
+            part = crop(picture, shape.size, random)
+            lab = to_lab(part)
+            if random.random() < self.film_share:
+                L[i, 0] = film.age(part, lab[..., 0], random)
+            else:
+                L[i, 0] = lab[..., 0]
+            chroma = np.ascontiguousarray(lab[..., 1:])
+            if shape.stride > 1:
+                chroma = np.asarray(
+                    cv2.resize(chroma, (small, small), interpolation=cv2.INTER_AREA), np.float32
+                )
+            ab[i] = chroma.transpose(2, 0, 1)
+            i += 1
+        return torch.from_numpy(L), torch.from_numpy(ab)

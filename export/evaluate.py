@@ -1,0 +1,234 @@
+"""Measures any file that keeps the model contract against colour pictures it has not seen."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import load
+from export import metrics
+from export.data import Pictures, to_lab
+from export.errors import BadPicture, DataError
+from export.validation import grey, sheet, to_bgr
+
+Array = NDArray[np.float32]
+Predict = Callable[[Array, Array], Array]  # L (H, W) and true ab (H, W, 2) to ab (H, W, 2)
+REFERENCES = ("grey", "truth")
+SHEET_SIDE = 160
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over the pictures. AuC, accuracy in percent; ab in CIELAB units; PSNR in dB."""
+
+    name: str
+    pictures: int
+    auc: float
+    auc_rebalanced: float
+    ciede2000: float
+    ab_mse: float
+    keras_accuracy: float
+    psnr: float
+    colorfulness: float
+    colorfulness_of_truth: float  # ours / truth's, the ratio of the means
+    chroma: float
+    mean_a: float
+    mean_b: float
+    latency_ms: Mapping[str, float] | None = None  # by backend, one picture, preferred size
+
+
+def evaluate(
+    models: Sequence[Path],
+    data: Sequence[Path],
+    *,
+    json_file: Path | None = None,
+    contact_sheet: Path | None = None,
+    limit: int | None = None,
+    backend: str = "auto",
+    backends_timed: Sequence[str] = (),
+    sheet_pictures: int = 24,
+    report: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> list[Scores]:
+    """Scores models, and the rows "grey" and "truth", on the same pictures.
+
+    The network gets L at its preferred size; ab is scaled to the picture's size bilinearly and
+    compared there.
+
+    Args:
+        models: .onnx files that keep the contract.
+        data: zip files and folders.
+        json_file: where the scores are written, with the versions of what made them.
+        contact_sheet: PNG of grey, each model, truth, for pictures spread over the data.
+        limit: measure on that many pictures, spread over the data.
+        backends_timed: names of backends for `latency_ms`.
+        report: called with the model's name, pictures done, pictures in all.
+
+    Raises DataError when no picture decodes, and EngineError for a model that breaks the contract.
+    """
+    pictures = Pictures(data)
+    chosen = np.linspace(0, len(pictures) - 1, min(limit or len(pictures), len(pictures)))
+    indices = [int(i) for i in chosen]
+    shown = set(indices[:: max(1, len(indices) // sheet_pictures)][:sheet_pictures])
+    columns: list[dict[int, NDArray[np.uint8]]] = []
+    results = []
+    for reference in REFERENCES:
+        predict: Predict = _grey if reference == "grey" else _truth
+        scores, tiles = _score(reference, predict, pictures, indices, shown, report)
+        results.append(scores)
+        columns.append(tiles)
+    for path in models:
+        predict, name = backend_prediction(path, backend)
+        scores, tiles = _score(name, predict, pictures, indices, shown, report)
+        timed = {b: latency_ms(path, b) for b in backends_timed}
+        results.append(replace(scores, latency_ms=timed or None))
+        columns.insert(-1, tiles)
+    truth = next(s for s in results if s.name == "truth")
+    results = [
+        replace(s, colorfulness_of_truth=round(s.colorfulness / max(truth.colorfulness, 1e-9), 4))
+        for s in results
+    ]
+    if contact_sheet:
+        rows = [np.hstack([column[i] for column in columns]) for i in sorted(columns[0])]
+        cv2.imwrite(str(contact_sheet), sheet(rows, columns=max(1, 8 // len(columns))))
+    if json_file:
+        json_file.write_text(json.dumps(_document(results, data, pictures), indent=1) + "\n")
+    return results
+
+
+def backend_prediction(
+    path: Path, backend: str, *, size: tuple[int, int] | None = None
+) -> tuple[Predict, str]:
+    """Returns a function that colours one picture with a model file, and the model's name.
+
+    size: (height, width) of the network's input; default: the preferred one.
+    """
+    loaded = load(path, backend=backend)  # type: ignore[arg-type]
+    height, width = size or (loaded.spec.height, loaded.spec.width)
+
+    def predict(L: Array, truth: Array) -> Array:
+        small = cv2.resize(L, (width, height), interpolation=_method(L.shape, (height, width)))
+        ab = loaded(np.ascontiguousarray(small[None, None], np.float32))[0]  # (2, h, w)
+        planes = np.ascontiguousarray(ab.transpose(1, 2, 0), np.float32)
+        full = cv2.resize(planes, (L.shape[1], L.shape[0]), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(full, np.float32)
+
+    return predict, loaded.spec.name
+
+
+def latency_ms(path: Path, backend: str, *, seconds: float = 2.0) -> float:
+    """Returns the median time of one picture at the preferred size, after a warm-up."""
+    loaded = load(path, backend=backend)  # type: ignore[arg-type]
+    random = np.random.default_rng(0)
+    L = random.uniform(0, 100, (1, 1, loaded.spec.height, loaded.spec.width)).astype(np.float32)
+    for _ in range(3):
+        loaded(L)
+    times: list[float] = []
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds or len(times) < 5:
+        before = time.perf_counter()
+        loaded(L)
+        times.append(time.perf_counter() - before)
+    return round(1000 * float(np.median(times)), 3)
+
+
+def _grey(L: Array, truth: Array) -> Array:
+    return np.zeros_like(truth)
+
+
+def _truth(L: Array, truth: Array) -> Array:
+    return truth
+
+
+def _method(shape: tuple[int, ...], size: tuple[int, int]) -> Literal[1, 3]:
+    smaller = size[0] < shape[0] and size[1] < shape[1]
+    return cv2.INTER_AREA if smaller else cv2.INTER_LINEAR  # type: ignore[return-value]
+
+
+def _score(
+    name: str,
+    predict: Predict,
+    pictures: Pictures,
+    indices: Sequence[int],
+    shown: set[int],
+    report: Callable[[str, int, int], None],
+) -> tuple[Scores, dict[int, NDArray[np.uint8]]]:
+    rows: list[tuple[float, ...]] = []
+    tiles: dict[int, NDArray[np.uint8]] = {}
+    for done, i in enumerate(indices, 1):
+        try:
+            bgr = pictures.read(i)
+        except BadPicture:
+            continue
+        lab = to_lab(bgr)
+        truth = np.ascontiguousarray(lab[..., 1:])
+        ab = predict(np.ascontiguousarray(lab[..., 0]), truth)
+        ours = np.dstack([lab[..., :1], ab])
+        picture = to_bgr(ours)
+        rows.append(picture_scores(ours, lab, picture, bgr))
+        if i in shown:
+            shape = (SHEET_SIDE, SHEET_SIDE)
+            small = cv2.resize(picture if name != "grey" else grey(lab), shape)
+            tiles[i] = np.asarray(small, np.uint8)
+        report(name, done, len(indices))
+    if not rows:
+        raise DataError("none of the pictures decodes")
+    means = [round(float(v), 6) for v in np.mean(rows, axis=0)]
+    auc, rare, delta, mse, accuracy, psnr, colorfulness, chroma, a, b = means
+    return Scores(
+        name, len(rows), auc, rare, delta, mse, accuracy, psnr, colorfulness, 0.0, chroma, a, b
+    ), tiles
+
+
+def picture_scores(
+    lab: Array, truth: Array, bgr: NDArray[np.uint8], bgr_truth: NDArray[np.uint8]
+) -> tuple[float, ...]:
+    """Returns one picture's scores in the order of `Scores`' fields from `auc` on."""
+    ab, true_ab = lab[..., 1:], truth[..., 1:]
+    return (
+        metrics.auc(ab, true_ab),
+        metrics.auc(ab, true_ab, metrics.rare_color_weights(true_ab)),
+        float(metrics.ciede2000(lab, truth).mean()),
+        metrics.ab_mse(ab, true_ab),
+        metrics.keras_accuracy(ab, true_ab),
+        metrics.psnr(bgr, bgr_truth),
+        metrics.colorfulness(bgr),
+        metrics.chroma(ab),
+        float(ab[..., 0].mean()),
+        float(ab[..., 1].mean()),
+    )
+
+
+def table(results: Sequence[Scores]) -> str:
+    """Returns the scores as a Markdown table."""
+    head = (
+        "| model | AuC | rebalanced AuC | CIEDE2000 | ab MSE | accuracy | PSNR | colorfulness "
+        "| of truth's | mean a, b |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+    )
+    return head + "\n".join(
+        f"| {s.name} | {s.auc:.2f} | {s.auc_rebalanced:.2f} | {s.ciede2000:.2f} | {s.ab_mse:.5f} "
+        f"| {s.keras_accuracy:.1f} | {s.psnr:.2f} | {s.colorfulness:.1f} "
+        f"| {s.colorfulness_of_truth:.2f} | {s.mean_a:.1f}, {s.mean_b:.1f} |"
+        for s in results
+    )
+
+
+def _document(
+    results: Sequence[Scores], data: Sequence[Path], pictures: Pictures
+) -> dict[str, object]:
+    return {
+        "data": [path.name for path in data],
+        "pictures_skipped": sorted(pictures.skipped),
+        "machine": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "opencv": cv2.__version__,
+        "scores": [asdict(s) for s in results],
+    }

@@ -1,0 +1,46 @@
+"""Makes a photograph's lightness look like old film's: response, exposure, blur and grain."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def age(
+    bgr: NDArray[np.uint8], L: NDArray[np.float32], random: np.random.Generator
+) -> NDArray[np.float32]:
+    """Returns an aged L (H, W) float32, 0..100, of an 8-bit BGR picture and its L."""
+    if random.random() < 0.4:
+        L = _orthochromatic(bgr, random)
+    shade = L / 100
+    if random.random() < 0.7:
+        shade = np.clip(shade, 0, 1) ** np.exp(random.normal(0, 0.25))
+    if random.random() < 0.7:
+        black, white = random.uniform(-0.12, 0.15), random.uniform(0.82, 1.15)
+        shade = black + (white - black) * shade
+    if random.random() < 0.35:
+        shade = np.asarray(cv2.GaussianBlur(shade, (0, 0), random.uniform(0.4, 1.4)))
+    if random.random() < 0.5:
+        shade = shade + _grain(shade.shape, random)
+    return np.clip(shade * 100, 0, 100).astype(np.float32)
+
+
+def _orthochromatic(bgr: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.float32]:
+    """L as film without red sensitivity saw it: red lips and skin dark, blue sky white."""
+    red = random.uniform(0.0, 0.15)
+    blue = random.uniform(0.2, 0.55)
+    linear = (bgr.astype(np.float32) / 255) ** 2.2
+    weights = np.array([blue, 1 - red - blue, red], np.float32)
+    luminance = np.clip(linear @ weights, 0, 1)
+    # CIE 1976 lightness of a relative luminance.
+    shade = np.where(luminance > 216 / 24389, np.cbrt(luminance) * 116 - 16, luminance * 903.3)
+    return shade.astype(np.float32)
+
+
+def _grain(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float32]:
+    """Grain of one to two pixels, 1 % to 5 % of the range."""
+    noise = random.standard_normal(shape, np.float32)
+    if random.random() < 0.5:
+        noise = np.asarray(2 * cv2.GaussianBlur(noise, (0, 0), 0.8), np.float32)
+    return np.asarray(noise * random.uniform(0.01, 0.05), np.float32)

@@ -1,0 +1,56 @@
+"""What training minimises: cross-entropy over bins with rare colours weighted, or plain MSE."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from export import bins
+
+
+class BinLoss(nn.Module):
+    """Cross-entropy against the soft-encoded truth, plus two small terms.
+
+    Args:
+        power: strength of class rebalancing; 1 is the paper's, 0 is none.
+        mean_weight: weight of smooth L1 on the annealed mean (ab / 10), which keeps shadows and
+            dark cloth, where the distribution is wide, from taking a rare colour.
+        norm_weight: weight of the squared log-sum-exp, which keeps logits normalised, so that
+            the exported graph needs no softmax (see `networks.head`).
+    """
+
+    def __init__(
+        self, *, power: float = 0.5, mean_weight: float = 0.05, norm_weight: float = 0.003
+    ) -> None:
+        super().__init__()
+        weights = bins.rebalancing_weights(bins.prior(), power=power)
+        self.register_buffer("weights", torch.from_numpy(weights))
+        self.register_buffer("points", torch.from_numpy(bins.centers()))
+        self.mean_weight = mean_weight
+        self.norm_weight = norm_weight
+
+    weights: Tensor
+    points: Tensor
+
+    def forward(self, logits: Tensor, ab: Tensor) -> Tensor:
+        """logits (N, 313, h, w); ab (N, 2, h, w), the truth in CIELAB units. Returns a scalar."""
+        flat = logits.permute(0, 2, 3, 1).reshape(-1, bins.COUNT).float()
+        truth = ab.permute(0, 2, 3, 1).reshape(-1, 2)
+        index, share = bins.soft_encode(truth)
+        norm = torch.logsumexp(flat, 1)
+        cross = norm - (flat.gather(1, index) * share).sum(1)
+        loss = (cross * self.weights[index[:, 0]]).mean()
+        loss = loss + self.norm_weight * norm.square().mean()
+        if self.mean_weight:
+            mean = torch.softmax(flat / bins.TEMPERATURE, 1) @ self.points
+            loss = loss + self.mean_weight * F.smooth_l1_loss(mean / 10, truth / 10)
+        return loss
+
+
+class MeanSquaredLoss(nn.Module):
+    """MSE on ab / 128, as the networks that predict one colour were published with."""
+
+    def forward(self, predicted: Tensor, ab: Tensor) -> Tensor:
+        """predicted, ab: (N, 2, h, w), CIELAB units. Returns a scalar."""
+        return F.mse_loss(predicted.float() / 128, ab / 128)

@@ -1,0 +1,114 @@
+"""How good colours are: the scores of the published systems, and what the eye notices.
+
+Every function takes ab or RGB of whole pictures as NumPy arrays and returns a plain number.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export import bins
+
+AUC_LIMIT = 150
+Array = NDArray[np.float32]
+
+
+def auc(predicted: Array, truth: Array, weights: Array | None = None) -> float:
+    """Area under the curve of pixels within ab distance t, t = 0..150, in percent.
+
+    Zhang, Isola and Efros 2016, section 3.1; with `weights` the rebalanced variant.
+
+    Args:
+        predicted, truth: (H, W, 2) float32, CIELAB units.
+        weights: (H, W) float32 of each pixel, or none for equal ones.
+    """
+    distance = np.linalg.norm(predicted - truth, axis=-1).ravel()
+    flat = None if weights is None else weights.ravel()
+    edges = np.arange(-0.5, AUC_LIMIT + 1)  # bin t counts distances that round to t
+    counts, _ = np.histogram(np.rint(distance), edges, weights=flat)
+    total = distance.size if flat is None else float(flat.sum())
+    return float(100 * np.cumsum(counts / total).mean())
+
+
+def rare_color_weights(truth: Array) -> Array:
+    """Returns (H, W) float32: 1 / prior of the true colour's bin, as rebalanced AuC weighs it."""
+    smoothed = bins.smooth(bins.prior())
+    nearest = nearest_bin(truth)
+    return (1 / np.maximum(smoothed, 1e-6)).astype(np.float32)[nearest]
+
+
+def nearest_bin(ab: Array) -> NDArray[np.intp]:
+    """Returns (H, W), the number of the bin nearest to each ab, read to the nearest unit."""
+    index, _ = bins.soft_encode(torch.from_numpy(np.ascontiguousarray(ab)))
+    return index[..., 0].numpy()
+
+
+def ab_mse(predicted: Array, truth: Array) -> float:
+    """Mean squared error of ab / 128, as the regression networks report it."""
+    return float(np.mean(np.square((predicted - truth) / 128)))
+
+
+def keras_accuracy(predicted: Array, truth: Array) -> float:
+    """Share of pixels, in percent, where the larger of a and b is the right one.
+
+    What Keras prints as accuracy for a two-channel output, as Wast and Kanwar quote it.
+    """
+    return float(100 * np.mean(predicted.argmax(-1) == truth.argmax(-1)))
+
+
+def psnr(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio of 8-bit pictures, dB; 100 where they are equal."""
+    error = np.mean(np.square(predicted.astype(np.float32) - truth))
+    return float(10 * np.log10(255**2 / error)) if error else 100.0
+
+
+def colorfulness(bgr: NDArray[np.uint8]) -> float:
+    """Hasler and Suesstrunk, "Measuring colourfulness in natural images", 2003, equation 2."""
+    b, g, r = cv2.split(bgr.astype(np.float32))
+    rg, yb = r - g, (r + g) / 2 - b
+    return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
+
+
+def chroma(ab: Array) -> float:
+    """Mean distance from grey, CIELAB units."""
+    return float(np.linalg.norm(ab, axis=-1).mean())
+
+
+def ciede2000(lab1: Array, lab2: Array) -> Array:
+    """CIEDE2000 colour difference per pixel (Sharma, Wu and Dalal 2005, equations 2 to 22).
+
+    Args:
+        lab1, lab2: (..., 3) float, CIELAB.
+
+    Returns:
+        (...) float64.
+    """
+    L1, a1, b1 = np.moveaxis(np.asarray(lab1, np.float64), -1, 0)
+    L2, a2, b2 = np.moveaxis(np.asarray(lab2, np.float64), -1, 0)
+    mean7 = ((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2) ** 7
+    stretch = 1 + 0.5 * (1 - np.sqrt(mean7 / (mean7 + 25.0**7)))
+    a1, a2 = a1 * stretch, a2 * stretch
+    C1, C2 = np.hypot(a1, b1), np.hypot(a2, b2)
+    h1, h2 = np.degrees(np.arctan2(b1, a1)) % 360, np.degrees(np.arctan2(b2, a2)) % 360
+    grey = C1 * C2 == 0
+    dh = np.where(grey, 0, (h2 - h1 + 180) % 360 - 180)
+    dL, dC = L2 - L1, C2 - C1
+    dH = 2 * np.sqrt(C1 * C2) * np.sin(np.radians(dh) / 2)
+    L, C = (L1 + L2) / 2, (C1 + C2) / 2
+    h = np.where(grey, h1 + h2, (h1 + dh / 2) % 360)
+    T = (
+        1
+        - 0.17 * np.cos(np.radians(h - 30))
+        + 0.24 * np.cos(np.radians(2 * h))
+        + 0.32 * np.cos(np.radians(3 * h + 6))
+        - 0.20 * np.cos(np.radians(4 * h - 63))
+    )
+    SL = 1 + 0.015 * (L - 50) ** 2 / np.sqrt(20 + (L - 50) ** 2)
+    SC, SH = 1 + 0.045 * C, 1 + 0.015 * C * T
+    RC = 2 * np.sqrt(C**7 / (C**7 + 25.0**7))
+    RT = -np.sin(np.radians(60 * np.exp(-(((h - 275) / 25) ** 2)))) * RC
+    c, s = dC / SC, dH / SH
+    return np.sqrt((dL / SL) ** 2 + c**2 + s**2 + RT * c * s)

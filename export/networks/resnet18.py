@@ -1,0 +1,89 @@
+"""resnet18: the first half of ResNet-18 and a small decoder, after Ke, Fan and Yang.
+
+The trunk is conv1 to conv3_x (He et al. 2016). It starts from random weights unless `load_trunk`
+is given torchvision's file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from export.errors import BadWeights
+
+PARAMETERS = 954_722
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions with batch norm, and the input added; torchvision's names."""
+
+    def __init__(self, channels: int, out: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.downsample = (
+            nn.Sequential(
+                nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out)
+            )
+            if stride != 1
+            else nn.Identity()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.downsample(x))
+
+
+class Resnet18(nn.Module):
+    """L (N, 1, H, W), 0..100, to ab (N, 2, H, W), CIELAB units; sides are multiples of 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential()
+        self.encoder.add_module("conv1", nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False))
+        self.encoder.add_module("bn1", nn.BatchNorm2d(64))
+        self.encoder.add_module("relu", nn.ReLU(inplace=True))
+        self.encoder.add_module("maxpool", nn.MaxPool2d(3, stride=2, padding=1))
+        self.encoder.add_module("layer1", nn.Sequential(Residual(64, 64), Residual(64, 64)))
+        self.encoder.add_module(
+            "layer2", nn.Sequential(Residual(64, 128, stride=2), Residual(128, 128))
+        )  # (N, 128, H/8, W/8)
+        self.decoder = nn.Sequential(
+            _conv(128, 128),
+            nn.Upsample(scale_factor=2.0, mode="nearest"),
+            _conv(128, 64),
+            _conv(64, 64),
+            nn.Upsample(scale_factor=2.0, mode="nearest"),
+            _conv(64, 32),
+            nn.Conv2d(32, 2, 3, padding=1),
+            nn.Upsample(scale_factor=2.0, mode="nearest"),
+        )
+
+    def forward(self, L: Tensor) -> Tensor:
+        # ImageNet's mean and deviation of grey, so that a pretrained stem sees what it knows.
+        return self.decoder(self.encoder((L / 100 - 0.449) / 0.226)) * 128
+
+    def load_trunk(self, path: Path) -> None:
+        """Takes the trunk from torchvision's resnet18 file; the stem is summed over R, G and B.
+
+        Raises BadWeights when the file has another layout.
+        """
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            own = self.encoder.state_dict()
+            picked = {name: state[name] for name in own if not name.endswith("num_batches_tracked")}
+            picked["conv1.weight"] = picked["conv1.weight"].sum(1, keepdim=True)
+            self.encoder.load_state_dict(picked, strict=False)
+        except (KeyError, RuntimeError) as error:
+            raise BadWeights(f"{path} is no file of ResNet-18 weights: {error}") from error
+
+
+def _conv(channels: int, out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU(inplace=True)
+    )

@@ -1,0 +1,141 @@
+"""Writes a trained network as one ONNX file that keeps the model contract (`L` in, `ab` out)."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from torch import nn
+
+from engine.spec import read_spec
+from export import checkpoint, networks, parity
+from export.errors import ExportError
+
+OPSET = 17
+SMALL = 64  # a tensor of fewer numbers stays float32: constants of the arithmetic, bin centres
+
+
+def export(
+    source: Path,
+    out: Path,
+    *,
+    version: str = "1",
+    height: int | None = None,
+    width: int | None = None,
+    temperature: float = 0.38,
+    saturation: float = 1.0,
+    rebalance: float = 0.0,
+    license: str = "Apache-2.0",
+    training_data: str = "",
+    scores: Mapping[str, float] | None = None,
+    fp16_weights: bool = True,
+) -> Path:
+    """Exports the averaged weights of a training checkpoint and checks the file against PyTorch.
+
+    Args:
+        source: checkpoint.safetensors of a run, or the run's folder.
+        out: the .onnx file; replaced when whole and checked.
+        height, width: preferred size; default: the network's own.
+        temperature, saturation, rebalance: see `BinHead.tune`; only for networks with bins.
+        scores: what the file was released with, by name.
+
+    Raises CheckpointError, or ExportError when ONNX Runtime and PyTorch disagree.
+    """
+    file = source / "checkpoint.safetensors" if source.is_dir() else source
+    position, tensors = checkpoint.read(file)
+    model = networks.build(position.network, pretrained=False)
+    try:
+        model.load_state_dict(checkpoint.part(tensors, "average"))
+    except RuntimeError as error:
+        raise ExportError(f"{file} does not fit network {position.network!r}: {error}") from error
+    tune = getattr(getattr(model, "head", model), "tune", None)
+    if tune is not None:
+        tune(temperature=temperature, saturation=saturation, rebalance=rebalance)
+    entry = networks.entry(position.network)
+    metadata = {
+        "name": position.network,
+        "version": version,
+        "architecture": entry.architecture,
+        "height": str(height or entry.size),
+        "width": str(width or entry.size),
+        "multiple": str(entry.multiple),
+        "license": license,
+        "training_data": training_data or f"{position.pictures} crops of colour photographs",
+        "scores": json.dumps(dict(scores or {})),
+    }
+    return write(model, out, metadata=metadata, fp16_weights=fp16_weights)
+
+
+def write(
+    model: nn.Module,
+    out: Path,
+    *,
+    metadata: Mapping[str, str],
+    fixed: bool = False,
+    fp16_weights: bool = True,
+) -> Path:
+    """Exports any module that maps L to ab, checks it, and moves it to its place.
+
+    Args:
+        metadata: the contract's entries; height and width are the traced size.
+        fixed: the graph takes this height and width only.
+    """
+    model = model.eval()
+    L = torch.rand(1, 1, int(metadata["height"]), int(metadata["width"])) * 100
+    partial = out.with_name(out.name + ".part")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    axes = {0: "N"} if fixed else {0: "N", 2: "H", 3: "W"}
+    out_axes = {0: "N"} if fixed else {0: "N", 2: "h", 3: "w"}
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # The TorchScript exporter: it folds batch norm and needs no second package.
+            torch.onnx.export(
+                model, (L,), str(partial), input_names=["L"], output_names=["ab"],
+                opset_version=OPSET, dynamo=False, do_constant_folding=True,
+                dynamic_axes={"L": axes, "ab": out_axes},
+            )  # fmt: skip
+        graph = onnx.load(str(partial))
+        if fp16_weights:
+            halve_weights(graph)
+        graph.producer_name = "kinemacolor"
+        graph.producer_version = ""
+        graph.doc_string = ""
+        for node in graph.graph.node:
+            node.doc_string = ""
+        helper.set_model_props(graph, dict(metadata))
+        onnx.save(graph, str(partial))
+        read_spec(partial)
+        parity.check(model, partial, fixed=fixed)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return out
+
+
+def halve_weights(model: onnx.ModelProto) -> None:
+    """Stores large float32 initializers as float16 behind a Cast, which every runtime folds."""
+    casts, kept = [], []
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype != np.float32 or array.size < SMALL or np.abs(array).max() > 65504:
+            kept.append(tensor)
+            continue
+        name = tensor.name + ".float16"
+        kept.append(numpy_helper.from_array(array.astype(np.float16), name))
+        casts.append(
+            helper.make_node(
+                "Cast", [name], [tensor.name], name + ".cast", to=onnx.TensorProto.FLOAT
+            )
+        )
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    nodes = casts + list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

@@ -1,0 +1,49 @@
+"""Proves that an exported file computes what the network computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import nn
+
+from export.errors import ExportError
+
+# float16 weights: rounding by 2^-11 moves ab by less than this on noise, the hardest input.
+MEAN_TOLERANCE = 0.25  # CIELAB units
+MAX_TOLERANCE = 4.0
+
+
+def check(model: nn.Module, file: Path, *, fixed: bool = False) -> tuple[float, float]:
+    """Compares ONNX Runtime with PyTorch on smooth and on noisy pictures of several sizes.
+
+    Returns the mean and the largest difference in ab, CIELAB units. Raises ExportError when they
+    are over the tolerances.
+    """
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    shape = session.get_inputs()[0].shape
+    sizes = [(1, 256, 256), (2, 128, 160)] if not fixed else [(1, shape[2], shape[3])]
+    random = np.random.default_rng(0)
+    means, largest = [], 0.0
+    for count, height, width in sizes:
+        ramp = np.linspace(0, 100, width, dtype=np.float32) * np.ones((height, 1), np.float32)
+        noise = random.uniform(0, 100, (height, width)).astype(np.float32)
+        for plane in (ramp, noise):
+            L = np.repeat(plane[None, None], count, 0)
+            ours = session.run(["ab"], {"L": L})[0]
+            with torch.no_grad():
+                theirs = model(torch.from_numpy(L)).numpy()
+            if ours.shape != theirs.shape:
+                raise ExportError(f"{file.name}: shape {ours.shape}, PyTorch says {theirs.shape}")
+            difference = np.abs(ours - theirs)
+            means.append(float(difference.mean()))
+            largest = max(largest, float(difference.max()))
+    mean = max(means)
+    if not (mean <= MEAN_TOLERANCE and largest <= MAX_TOLERANCE):
+        raise ExportError(
+            f"{file.name} differs from PyTorch by {mean:.3f} ab on average and {largest:.2f} "
+            f"at most; allowed are {MEAN_TOLERANCE} and {MAX_TOLERANCE}"
+        )
+    return mean, largest

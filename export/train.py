@@ -1,0 +1,226 @@
+"""Trains one network on pictures: a run can be killed at any time and goes on where it was."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from export import checkpoint, networks, validation
+from export.data import Batches, Pictures, Shape
+from export.errors import ExportError, TrainingDiverged
+from export.losses import BinLoss, MeanSquaredLoss
+from export.parallel import SplitStep
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run reports after every step."""
+
+    step: int
+    pictures: int
+    seconds: float
+    share: float  # of the whole run, 0..1
+    loss: float  # mean since the last report
+    scores: validation.Scores | None = None  # on the steps that evaluate
+
+
+def train(
+    network: str,
+    data: Sequence[Path],
+    out: Path,
+    *,
+    validate_on: Sequence[Path] = (),
+    hours: float | None = None,
+    pictures: int | None = None,
+    shapes: Sequence[Shape] | None = None,
+    learning_rate: float | None = None,
+    rebalance: float = 0.5,
+    film_share: float = 0.4,
+    seed: int = 0,
+    resume: bool = True,
+    checkpoint_seconds: float = 150,
+    evaluate_seconds: float = 480,
+    device: str = "auto",
+    workers: int = 1,
+    threads: int | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Trains until the time or the number of pictures is used up; returns the last checkpoint.
+
+    Args:
+        network: one of `networks.NAMES`.
+        data: zip files and folders of colour pictures.
+        out: folder of the run: checkpoint, curve, sample pictures.
+        validate_on: like data, for the scores and samples of every evaluation.
+        hours: budget of wall-clock time, over all resumed runs; the learning rate follows a
+            cosine over it.
+        pictures: budget of pictures seen. One of both is needed.
+        shapes: batches to draw from, the stride being the network's; default: 128 to 192 pixels.
+        learning_rate: peak; default: the network's own.
+        rebalance: power of the rare-colour weights, for networks that predict bins.
+        film_share: share of pictures that are made to look like old film.
+        threads: CPU cores to use; default: all.
+        resume: go on from `out`'s checkpoint if there is one.
+
+    Raises ExportError: no data, a checkpoint of another network, a full disk, NaN.
+    """
+    entry = networks.entry(network)
+    if (hours is None) == (pictures is None):
+        raise ExportError("give a budget: either hours or pictures")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    keep_freed_memory()
+    torch.manual_seed(seed)
+    source = Pictures(data)
+    held_out = Pictures(validate_on) if validate_on else None
+    model = networks.build(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(model).eval()
+    loss_of = (BinLoss(power=rebalance) if hasattr(model, "logits") else MeanSquaredLoss()).to(
+        device
+    )
+    optimizer = make_optimizer(entry, model, learning_rate or entry.learning_rate)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    position = checkpoint.Position(network)
+    path = out / CHECKPOINT
+    if resume and path.exists():
+        position = checkpoint.restore(path, network, model, average, optimizer)
+    out.mkdir(parents=True, exist_ok=True)
+
+    def share() -> float:
+        if hours is not None:
+            return position.seconds / (hours * 3600)
+        assert pictures is not None
+        return position.pictures / pictures
+
+    started = time.monotonic() - position.seconds
+    saved = evaluated = position.seconds
+    losses: list[float] = []
+    drawn = shapes or default_shapes(entry)
+    batches = Batches(source, drawn, seed=seed, film_share=film_share, workers=workers)
+    cores = 1 if device == "cuda" else threads or os.cpu_count() or 1
+    if device == "cpu":
+        torch.set_num_threads(1)
+    with batches, SplitStep(model, loss_of, threads=cores) as split:
+        for L, ab in batches.from_step(position.step):
+            if share() >= 1:
+                break
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * rate(position.step, share())
+            value = step(split, model, optimizer, L.to(device), ab.to(device))
+            if not math.isfinite(value):
+                raise TrainingDiverged(
+                    f"the loss of step {position.step} is {value}; "
+                    f"the last good checkpoint is {path}"
+                )
+            blend(average, model, decay=min(0.998, (1 + position.step) / (20 + position.step)))
+            losses.append(value)
+            position.step += 1
+            position.pictures += len(L)
+            position.seconds = time.monotonic() - started
+            if position.seconds - saved > checkpoint_seconds:
+                checkpoint.save(path, position, model, average, optimizer)
+                saved = position.seconds
+            scores = None
+            if held_out and position.seconds - evaluated > evaluate_seconds:
+                scores = validation.evaluate(average, held_out, out, position)
+                evaluated = time.monotonic() - started
+            mean = sum(losses[-100:]) / len(losses[-100:])
+            report(
+                Progress(position.step, position.pictures, position.seconds, share(), mean, scores)
+            )
+    checkpoint.save(path, position, model, average, optimizer)
+    if held_out:
+        scores = validation.evaluate(average, held_out, out, position)
+        mean = sum(losses[-100:]) / max(1, len(losses[-100:]))
+        report(Progress(position.step, position.pictures, position.seconds, share(), mean, scores))
+    return path
+
+
+def step(
+    split: SplitStep, model: nn.Module, optimizer: torch.optim.Optimizer, L: Tensor, ab: Tensor
+) -> float:
+    """One step of the optimizer; returns the loss. NaN leaves the weights as they were."""
+    loss = split.backward(L, ab)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    if not bool(torch.isfinite(norm)):
+        return math.nan
+    optimizer.step()
+    return loss
+
+
+def default_shapes(entry: networks.Entry) -> list[Shape]:
+    """Returns crops of 128 to 192 pixels, so that a network serves several sizes."""
+    return [
+        Shape(128, 40, entry.stride),
+        Shape(160, 32, entry.stride),
+        Shape(192, 20, entry.stride),
+    ]
+
+
+def make_optimizer(
+    entry: networks.Entry, model: nn.Module, learning_rate: float
+) -> torch.optim.Optimizer:
+    """Returns the optimizer that the network was published with, or AdamW for ours."""
+    match entry.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(parameter_groups(model, learning_rate), betas=(0.9, 0.98))
+        case "adam":
+            return torch.optim.Adam(model.parameters(), lr=learning_rate)
+        case "adamax":
+            return torch.optim.Adamax(model.parameters(), lr=learning_rate)
+
+
+def rate(step: int, share: float) -> float:
+    """Factor on the learning rate: 200 steps of warm-up, then a cosine down to 1 %."""
+    cosine = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    return min(1.0, (step + 1) / 200) * (0.01 + 0.99 * cosine)
+
+
+def parameter_groups(model: nn.Module, learning_rate: float) -> list[dict[str, object]]:
+    """Splits the parameters: a pretrained encoder learns slower, vectors do not decay."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        key = (name.startswith("encoder."), parameter.ndim > 1)
+        groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": learning_rate * (0.3 if encoder else 1.0),
+            "weight_decay": 0.02 if decays else 0.0,
+        }
+        for (encoder, decays), parameters in groups.items()
+    ]
+
+
+@torch.no_grad()
+def blend(average: nn.Module, model: nn.Module, *, decay: float) -> None:
+    """Moves the averaged weights a little towards the trained ones."""
+    ours, theirs = _floats(average), _floats(model)
+    torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+
+def _floats(model: nn.Module) -> list[Tensor]:
+    state: Iterable[Tensor] = model.state_dict().values()
+    return [tensor for tensor in state if tensor.is_floating_point()]
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc to keep large freed blocks: giving them back cost a third of a training step."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(-4, 0)  # M_MMAP_MAX: no block of its own mapping
+            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+            libc.mallopt(-2, 256 << 20)  # M_TOP_PAD

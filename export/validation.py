@@ -1,0 +1,104 @@
+"""The scores and sample pictures that a training run leaves at every evaluation."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from export import metrics
+from export.checkpoint import Position
+from export.data import Pictures, to_lab
+from export.errors import BadPicture
+
+SIDE = 256
+MAX_PICTURES = 300
+SAMPLES = 24
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over the held-out pictures, at 256x256."""
+
+    step: int
+    pictures: int
+    seconds: float
+    auc: float
+    ciede2000: float
+    chroma: float
+    true_chroma: float
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position) -> Scores:
+    """Scores the model, appends to curve.csv and writes samples-<pictures>.png under out."""
+    model.eval()
+    device = next(model.parameters()).device
+    rows: list[tuple[float, ...]] = []
+    samples: list[NDArray[np.uint8]] = []
+    for i in np.linspace(0, len(pictures) - 1, min(MAX_PICTURES, len(pictures))).astype(int):
+        try:
+            bgr = pictures.read(int(i))
+        except BadPicture:
+            continue
+        bgr = np.asarray(cv2.resize(bgr, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+        lab = to_lab(bgr)
+        L = torch.from_numpy(np.ascontiguousarray(lab[..., 0]))[None, None].to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            ab = model(L)[0].float().cpu().numpy().transpose(1, 2, 0)
+        full = cv2.resize(np.ascontiguousarray(ab), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+        ab = np.asarray(full, np.float32)
+        ours = np.dstack([lab[..., :1], ab])
+        rows.append(
+            (
+                metrics.auc(ab, lab[..., 1:]),
+                float(metrics.ciede2000(ours[::2, ::2], lab[::2, ::2]).mean()),
+                metrics.chroma(ab),
+                metrics.chroma(lab[..., 1:]),
+            )
+        )
+        if len(samples) < SAMPLES:
+            samples.append(np.hstack([grey(lab), to_bgr(ours), bgr]))
+    scores = Scores(
+        position.step,
+        position.pictures,
+        round(position.seconds, 1),
+        *(round(float(v), 4) for v in np.mean(rows, axis=0)),
+    )
+    _append(out / "curve.csv", scores)
+    cv2.imwrite(str(out / f"samples-{position.pictures:08d}.png"), sheet(samples, columns=3))
+    return scores
+
+
+def grey(lab: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Returns the BGR picture (H, W, 3) uint8 of the lightness alone."""
+    return to_bgr(np.dstack([lab[..., :1], np.zeros_like(lab[..., 1:])]))
+
+
+def to_bgr(lab: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Returns (H, W, 3) uint8 of a float CIELAB picture, clipped to sRGB."""
+    bgr = cv2.cvtColor(np.ascontiguousarray(lab, np.float32), cv2.COLOR_Lab2BGR)
+    return np.rint(np.clip(bgr, 0, 1) * 255).astype(np.uint8)
+
+
+def sheet(tiles: list[NDArray[np.uint8]], *, columns: int) -> NDArray[np.uint8]:
+    """Returns tiles of one size laid out in rows."""
+    blank = np.zeros_like(tiles[0])
+    full = tiles + [blank] * (-len(tiles) % columns)
+    rows = [np.hstack(full[i : i + columns]) for i in range(0, len(full), columns)]
+    return np.vstack(rows)
+
+
+def _append(path: Path, scores: Scores) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Scores)])
+        if new:
+            writer.writeheader()
+        writer.writerow(asdict(scores))

@@ -1,0 +1,82 @@
+"""Exported files keep the model contract and compute what PyTorch computed."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from engine.spec import read_spec
+from export import checkpoint, networks, onnx_export, parity
+from export.errors import CheckpointError, ExportError
+
+
+def save_checkpoint(path: Path, name: str) -> Path:
+    torch.manual_seed(0)
+    model = networks.build(name, pretrained=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    average = copy.deepcopy(model)
+    checkpoint.save(path, checkpoint.Position(name, 7, 70, 1.0), model, average, optimizer)
+    return path
+
+
+@pytest.fixture(scope="module")
+def kinema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kinema")
+    save_checkpoint(folder / "checkpoint.safetensors", "kinema")
+    return onnx_export.export(folder, folder / "kinema.onnx", version="9", scores={"auc": 90.5})
+
+
+def test_kinema_keeps_the_contract(kinema: Path) -> None:
+    spec = read_spec(kinema)
+    assert (spec.name, spec.version, spec.multiple) == ("kinema", "9", 32)
+    assert (spec.height, spec.width, spec.fixed_size) == (256, 256, False)
+    assert spec.scores == {"auc": 90.5}
+    assert spec.license == "Apache-2.0"
+    assert kinema.stat().st_size < 10_000_000
+    session = onnxruntime.InferenceSession(str(kinema), providers=["CPUExecutionProvider"])
+    for shape in ((3, 1, 64, 96), (1, 1, 288, 32)):
+        ab = session.run(["ab"], {"L": np.full(shape, 50, np.float32)})[0]
+        assert ab.shape == (shape[0], 2, shape[2] // 4, shape[3] // 4)
+
+
+def test_large_weights_are_stored_as_float16(kinema: Path) -> None:
+    for tensor in onnx.load(str(kinema)).graph.initializer:
+        count = int(np.prod(tensor.dims))
+        assert count < onnx_export.SMALL or tensor.data_type != onnx.TensorProto.FLOAT, tensor.name
+
+
+def test_the_packaged_model_keeps_the_contract() -> None:
+    file = Path(onnx_export.__file__).parents[1] / "engine" / "models" / "kinema.onnx"
+    spec = read_spec(file)
+    assert (spec.name, spec.height, spec.width, spec.multiple) == ("kinema", 256, 256, 32)
+    assert file.stat().st_size < 10_000_000
+
+
+@pytest.mark.parametrize("name", ["unet", "resnet18", "fusion"])
+def test_every_network_exports(name: str, tmp_path: Path) -> None:
+    file = save_checkpoint(tmp_path / "checkpoint.safetensors", name)
+    out = onnx_export.export(file, tmp_path / f"{name}.onnx", height=64, width=64)
+    spec = read_spec(out)
+    assert (spec.name, spec.height) == (name, 64)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_parity_finds_a_file_of_other_weights(tmp_path: Path) -> None:
+    out = tmp_path / "unet.onnx"
+    metadata = {"name": "unet", "height": "64", "width": "64", "scores": json.dumps({})}
+    torch.manual_seed(1)
+    first, second = networks.build("unet"), networks.build("unet")
+    onnx_export.write(first, out, metadata=metadata)
+    assert parity.check(first.eval(), out)[0] < parity.MEAN_TOLERANCE
+    with pytest.raises(ExportError, match="differs from PyTorch"):
+        parity.check(second.eval(), out)
+
+
+def test_a_folder_without_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        onnx_export.export(tmp_path, tmp_path / "out.onnx")

@@ -1,0 +1,127 @@
+"""A run learns, resumes where it was, and keeps its last good checkpoint whatever happens."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from export import checkpoint, networks, train
+from export.data import Shape
+from export.errors import CheckpointError, ExportError, TrainingDiverged
+from tests.test_export_data import make_folder
+
+TINY = [Shape(16, 4, 1)]
+
+
+def run(data: Path, out: Path, pictures: int, **options: object) -> Path:
+    options = {"shapes": TINY, "threads": 2, "device": "cpu"} | options
+    return train.train("resnet18", [data], out, pictures=pictures, **options)  # type: ignore[arg-type]
+
+
+def test_training_lowers_the_loss_and_leaves_scores_and_samples(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data", 2)
+    losses: list[float] = []
+    path = run(
+        data,
+        tmp_path / "run",
+        160,
+        validate_on=[data],
+        film_share=0.0,
+        report=lambda p: losses.append(p.loss),
+    )
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    position, _ = checkpoint.read(path)
+    assert (position.network, position.step, position.pictures) == ("resnet18", 40, 160)
+    rows = list(csv.DictReader((tmp_path / "run" / "curve.csv").open()))
+    assert 0 < float(rows[-1]["auc"]) <= 100
+    assert cv2.imread(str(next((tmp_path / "run").glob("samples-*.png")))) is not None
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    whole = run(data, tmp_path / "whole", 48, threads=1)
+
+    class Killed(Exception):
+        pass
+
+    def kill(progress: train.Progress) -> None:
+        if progress.step == 6:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(data, tmp_path / "cut", 48, threads=1, checkpoint_seconds=0, report=kill)
+    resumed = run(data, tmp_path / "cut", 48, threads=1)
+    position, tensors = checkpoint.read(resumed)
+    assert position.step == 12
+    for key, value in checkpoint.read(whole)[1].items():
+        assert torch.allclose(value.float(), tensors[key].float(), atol=2e-3), key
+
+
+def test_two_threads_give_the_gradients_of_one() -> None:
+    torch.manual_seed(0)
+    model = networks.build("unet")  # no batch norm: parts of a batch are independent
+    L, ab = torch.rand(4, 1, 16, 16) * 100, torch.randn(4, 2, 16, 16) * 20
+    gradients = []
+    for threads in (1, 2):
+        with train.SplitStep(model, train.MeanSquaredLoss(), threads=threads) as split:
+            loss = split.backward(L, ab)
+        gradients.append((loss, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
+    assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-3)
+    for one, two in zip(gradients[0][1], gradients[1][1], strict=True):
+        assert torch.allclose(one, two, atol=2e-2 * float(one.abs().max()) + 1e-9)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    run(data, tmp_path / "run", 4)
+    with pytest.raises(CheckpointError, match=r"'resnet18', not of 'unet'"):
+        train.train("unet", [data], tmp_path / "run", pictures=8, shapes=TINY, device="cpu")
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / train.CHECKPOINT).write_bytes(b"no tensors here")
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        run(data, tmp_path / "run", 4)
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: the write fails half-way."""
+    resource = pytest.importorskip("resource")
+    data = make_folder(tmp_path / "data")
+    path = run(data, tmp_path / "run", 4)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(CheckpointError, match="the previous one is kept"):
+            run(data, tmp_path / "run", 8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert not list((tmp_path / "run").glob("*.part"))
+
+
+def test_nan_stops_training_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    path = run(data, tmp_path / "run", 4)
+    before = path.read_bytes()
+    with pytest.raises(TrainingDiverged, match="last good checkpoint"):
+        run(data, tmp_path / "run", 400, learning_rate=float("inf"))
+    assert path.read_bytes() == before
+
+
+def test_a_run_needs_one_budget(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="budget"):
+        train.train("unet", [tmp_path], tmp_path / "run")
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    assert train.rate(0, 0.0) < 0.01
+    assert train.rate(200, 0.0) == pytest.approx(1)
+    assert train.rate(5000, 0.5) == pytest.approx(0.505)
+    assert train.rate(9000, 1.0) == pytest.approx(0.01)
