@@ -3,7 +3,8 @@
     python -m benchmarks.rtsp_fuzz --requests 10000
 
 Loopback only. One viewer over TCP and one over UDP watch all the time; what they lose is counted.
-The exit code is 1 if the server stopped, hung, grew without bound or disturbed a viewer.
+The exit code is 1 if the server stopped, hung, logged an error, grew without bound or disturbed a
+viewer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import random
 import socket
 import sys
@@ -20,7 +22,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from stream.rtsp import Limits, RtspServer
+from stream.rtsp import Credentials, Limits, RtspServer
 from tests.rtsp_peer import Client, Publisher, encode_clip
 
 ALLOWED_GROWTH_MIB = 48.0
@@ -28,6 +30,17 @@ METHODS = [
     *("OPTIONS", "DESCRIBE", "SETUP", "PLAY", "PAUSE", "GET_PARAMETER", "SET_PARAMETER"),
     *("TEARDOWN", "ANNOUNCE", "RECORD", "GET", "POST", "BREW", "describe", "\x00", "Ü"),
 ]
+
+
+class ErrorCount(logging.Handler):
+    """Counts what is logged as an error: asyncio tells of unhandled exceptions nowhere else."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(self.format(record))
 
 
 class Viewer:
@@ -185,6 +198,18 @@ def throw(server: RtspServer, data: bytes, rng: random.Random) -> str:
     return answer[9:12].decode()
 
 
+def throw_in_session(server: RtspServer, data: bytes, rng: random.Random) -> None:
+    """Send bytes, and frames that are no RTCP, on the connection of a viewer that plays."""
+    with contextlib.suppress(OSError, EOFError), Client(server) as client:
+        client.play(0, 1)
+        junk = rng.randbytes(rng.randrange(200))
+        client.send(bytes([0x24, rng.randrange(256)]) + len(junk).to_bytes(2, "big") + junk)
+        client.send(data.replace(b"Session: ", b"Session: " + client.session.encode()))
+        client.sock.shutdown(socket.SHUT_WR)
+        while client.sock.recv(65536):
+            pass
+
+
 def half_open(server: RtspServer, count: int) -> list[socket.socket]:
     """Connections that begin a request and never end it."""
     held = []
@@ -246,21 +271,31 @@ def main() -> None:
         send_buffer_bytes=16 << 10,
     )
     outcomes: Counter[str] = Counter()
-    with RtspServer(port=0, limits=limits) as server, Publisher(server, clip) as publisher:
+    logged = ErrorCount()
+    logging.getLogger().addHandler(logged)
+    with (
+        RtspServer(port=0, limits=limits) as server,
+        RtspServer(port=0, limits=limits, credentials=Credentials("ann", "pw")) as guarded,
+        Publisher(server, clip) as publisher,
+    ):
+        guarded.set_video(clip.video_extradata)
         viewers = [Viewer(server, "tcp"), Viewer(server, "udp")]
         time.sleep(1)
         start_mib, start, start_frames = resident_mib(), time.monotonic(), publisher.frames
         held = half_open(server, options.half_open)
         slow = slow_readers(server, options.slow)
         stray_datagrams(server, rng, options.requests)
-        for _ in range(options.requests):
-            outcomes[throw(server, mutant(rng, server.url), rng)] += 1
+        for index in range(options.requests):
+            target = guarded if index % 4 == 0 else server
+            outcomes[throw(target, mutant(rng, target.url), rng)] += 1
+            if index % 50 == 0:
+                throw_in_session(server, mutant(rng, server.url), rng)
         took = time.monotonic() - start
         while (server.stats().connections > 2 or server.stats().clients > 2) and (
             time.monotonic() - start < took + 30
         ):
             time.sleep(0.5)
-        stats = server.stats()
+        stats, guarded_stats = server.stats(), guarded.stats()
         with Client(server) as client:
             still_answers = client.request("OPTIONS").status == 200
         seconds = time.monotonic() - start
@@ -293,9 +328,14 @@ def main() -> None:
         "leftover_connections": leftover,
         "threads": threading.active_count(),
         "refused": stats.refused,
+        "refused_with_login": guarded_stats.refused,
         "ended": stats.ended,
         "dropped": stats.dropped,
-        "server_errors": stats.refused.get("status_500", 0) + stats.ended.get("error", 0),
+        "errors_logged": len(logged.records),
+        "first_error": logged.records[0] if logged.records else "",
+        "server_errors": stats.ended.get("error", 0)
+        + stats.refused.get("status_500", 0)
+        + guarded_stats.refused.get("status_500", 0),
     }
     report["good"] = bool(
         still_answers
@@ -303,6 +343,7 @@ def main() -> None:
         and not outcomes["hang"]
         and not outcomes["nonsense"]
         and not report["server_errors"]
+        and not logged.records
         and leftover <= 0
         and growth < ALLOWED_GROWTH_MIB
         and threading.active_count() == 1

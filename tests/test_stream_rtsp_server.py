@@ -92,6 +92,28 @@ def test_a_malformed_request_is_answered_and_ends_the_connection(server: RtspSer
         assert client.at_end()
 
 
+def test_a_viewer_that_sends_rubbish_gets_its_goodbye_and_its_answer(server: RtspServer) -> None:
+    """Sending on after the half-closing last answer once raised in the server's task."""
+    for _ in range(5):
+        with Client(server) as client:
+            client.play(0, 1)
+            client.send(b"$\x05\x00\x03abcrubbish\r\n\r\n")
+            assert client.reply().status == 400
+            assert client.at_end()
+    stats = server.stats()
+    assert stats.ended == {"connection_closed": 5}
+    assert stats.refused == {"bad_rtcp": 5, "status_400": 5}
+
+
+def test_a_client_that_leaves_before_its_answer_is_no_error(server: RtspServer) -> None:
+    """Half-closing a connection that is gone already once raised in the server's task."""
+    for _ in range(20):
+        with Client(server) as client:
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.send(b"rubbish\r\n\r\n")
+    wait_for(lambda: server.stats().connections == 0)
+
+
 def test_the_states_of_a_session(server: RtspServer) -> None:
     with Client(server) as client:
         assert client.setup(0).status == 200

@@ -171,8 +171,12 @@ class Broadcast:
                 self.end(session, "timeout")
         self._buckets = {a: b for a, b in self._buckets.items() if not b.is_full(now)}
 
-    def listen(self, session: Session, address: tuple[Any, ...]) -> None:
-        """Take RTCP from an address as that viewer's."""
+    def listen(
+        self, session: Session, address: tuple[Any, ...], *, instead_of: tuple[Any, ...] | None
+    ) -> None:
+        """Take RTCP from an address as that viewer's, and no longer from the one before."""
+        if instead_of is not None and self._sources.get(endpoint(instead_of)) is session:
+            del self._sources[endpoint(instead_of)]
         self._sources[endpoint(address)] = session
 
     def on_rtcp(self, address: tuple[Any, ...], data: bytes) -> None:

@@ -64,12 +64,13 @@ class Connection:
             await self._answer_all(incoming)
         except BadRequest as error:
             self._broadcast.refused[f"status_{error.status}"] += 1
+            self._methods.leave()  # nothing may be sent to a viewer here after the last answer
             self._write(Response(error.status, (("Connection", "close"),)), error.cseq)
             await self._linger()
         except TimeoutError:
             self._broadcast.refused["half_open" if incoming.is_partial else "idle"] += 1
-        except ConnectionError:
-            pass
+        except OSError:
+            pass  # the client has gone, in one of the ways a socket can tell
         finally:
             self._methods.leave()
 
@@ -94,8 +95,8 @@ class Connection:
 
     async def _linger(self) -> None:
         """Read on for a moment: closing on unread bytes would reset what has just been said."""
-        self._writer.write_eof()
-        with contextlib.suppress(TimeoutError, ConnectionError):
+        with contextlib.suppress(OSError):
+            self._writer.write_eof()
             async with asyncio.timeout(_LINGER_SECONDS):
                 for _ in range(_LINGER_READS):
                     if not await self._reader.read(_READ_BYTES):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
 from typing import Any, Literal
@@ -21,6 +22,8 @@ from stream.rtsp.transport import (
     format_udp,
     parse_transport,
 )
+
+logger = logging.getLogger(__name__)
 
 METHODS = (
     "OPTIONS",
@@ -191,7 +194,7 @@ class Methods:
             outlet = TcpOutlet(self._writer, channels)
             transport = format_tcp(channels, stream.ssrc)
         else:
-            outlet, transport = self._udp_outlet(session, offer, stream.ssrc)
+            outlet, transport = self._udp_outlet(session, track, offer, stream.ssrc)
         session.legs[track] = Leg(stream, outlet)
         return Response(200, (("Transport", transport), *_session_header(session, timeout=True)))
 
@@ -215,13 +218,20 @@ class Methods:
         pair, sock = self._broadcast.udp, self._writer.get_extra_info("socket")
         return pair is not None and sock is not None and pair.family == sock.family
 
-    def _udp_outlet(self, session: Session, offer: UdpOffer, ssrc: int) -> tuple[UdpOutlet, str]:
+    def _udp_outlet(
+        self, session: Session, track: int, offer: UdpOffer, ssrc: int
+    ) -> tuple[UdpOutlet, str]:
         pair = self._broadcast.udp
         assert pair is not None
         host, _, *scope = self._address
-        addresses = [(host, port, *scope) for port in offer.ports]
-        self._broadcast.listen(session, addresses[1])
-        outlet = UdpOutlet(pair, addresses[0], addresses[1], self._broadcast.dropped)
+        rtp, rtcp = ((host, port, *scope) for port in offer.ports)
+        before = session.legs[track].outlet if track in session.legs else None
+        self._broadcast.listen(
+            session,
+            rtcp,
+            instead_of=before.rtcp_address if isinstance(before, UdpOutlet) else None,
+        )
+        outlet = UdpOutlet(pair, rtp, rtcp, self._broadcast.dropped)
         return outlet, format_udp(offer.ports, pair.ports, ssrc)
 
     def _play(self, request: Request, session: Session) -> Response:
@@ -237,6 +247,7 @@ class Methods:
             headers.append(("RTP-Info", info))
             session.play()
             self._broadcast.counts["plays"] += 1
+            logger.info("viewer %s plays over %s", session.peer, session.kind)
             self._broadcast.ask_for_key()
         return Response(200, tuple(headers))
 

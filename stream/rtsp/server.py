@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
@@ -101,8 +101,9 @@ class RtspServer:
         self._thread.start()
         try:
             bound.result()
-        except BaseException:
-            self._thread.join()
+        except BaseException:  # Ctrl-C included: no thread is left behind
+            wait([bound])
+            self.close()
             raise
         if self._credentials is None and not _is_loopback(self.host):
             logger.warning("%s is open to everybody who reaches this machine: no login", self.url)
@@ -277,8 +278,8 @@ class RtspServer:
             writer.close()
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await writer.wait_closed()
-        except (TimeoutError, ConnectionError):
-            pass
+        except OSError:
+            pass  # gone, or too slow to take its last answer (TimeoutError)
         except asyncio.CancelledError:
             # Only closing the server cancels a connection, and it waits for this task.
             writer.close()

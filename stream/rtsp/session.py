@@ -132,7 +132,7 @@ class Session:
                     await self._send(unit)
         except TimeoutError:
             cause = "stalled"
-        except ConnectionError:
+        except OSError:
             cause = "connection_lost"
         except asyncio.CancelledError:
             cause = ""
