@@ -44,9 +44,12 @@ def chroma_tables(encoding: Encoding) -> tuple[NDArray[Any], NDArray[Any]]:
     luma = ((levels - encoding.luma_offset) / encoding.luma_scale).clip(0, 1)
     dtype = np.uint8 if encoding.bit_depth == 8 else np.uint16
     tables = np.empty((2, LUMA_SIZE, AB_SIZE, AB_SIZE), dtype)
-    for i, y in enumerate(luma):  # level by level, so that the temporaries stay in the cache
-        codes = quantise(ab_to_ycbcr(np.full(ab.shape[:2], y), ab, encoding.colorspace), encoding)
-        tables[:, i] = codes[..., 1:].transpose(2, 0, 1)
+    few = 8  # levels at a time, so that the temporaries stay in the cache
+    shape = (few, AB_SIZE, AB_SIZE)
+    for i in range(0, LUMA_SIZE, few):
+        y = np.broadcast_to(luma[i : i + few, None, None], shape)
+        colors = ab_to_ycbcr(y, np.broadcast_to(ab, (*shape, 2)), encoding.colorspace)
+        tables[:, i : i + few] = np.moveaxis(quantise(colors, encoding)[..., 1:], -1, 0)
     cb, cr = tables.reshape(2, LUMA_SIZE * AB_SIZE, AB_SIZE)
     return cb, cr
 
