@@ -24,7 +24,7 @@ def check(model: nn.Module, file: Path, *, fixed: bool = False) -> tuple[float, 
     """
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     shape = session.get_inputs()[0].shape
-    sizes = [(1, 256, 256), (2, 128, 160)] if not fixed else [(1, shape[2], shape[3])]
+    sizes = [(1, 96, 128), (2, 64, 64)] if not fixed else [(1, shape[2], shape[3])]
     random = np.random.default_rng(0)
     means, largest = [], 0.0
     for count, height, width in sizes:
