@@ -1,6 +1,6 @@
 """Does memory stay flat on a long film?
 
-    python benchmarks/memory.py [--height 1080] [--frames 10000] [--sink null:|FILE] [--json FILE]
+    python -m benchmarks.memory [--height 1080] [--frames 10000] [--sink null:|FILE] [--json FILE]
 
 The sample film, scaled and looped, is colorized in this process; resident memory is read after 500
 frames, then every 500, and the peak at the end. Linux only (/proc). Needs the ffmpeg command.

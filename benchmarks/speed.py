@@ -1,6 +1,6 @@
 """How fast is a coloured film, beside FFmpeg alone and beside the published OpenCV loop?
 
-    python benchmarks/speed.py [FILM] [--heights 480 720 1080] [--json FILE] [--plot FILE.png]
+    python -m benchmarks.speed [FILM] [--heights 480 720 1080] [--json FILE] [--plot FILE.png]
 
 The film (default: samples/film.mp4, looped to 20 s) is scaled to each height and made grey; then,
 in turn and three times, `ffmpeg -crf 18 -preset veryfast` transcodes it, `kinemacolor` colorizes
