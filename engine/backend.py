@@ -11,7 +11,6 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import BackendUnavailable
 from engine.spec import DEFAULT_MODEL, ModelSpec, find_model, read_spec
 
 log = logging.getLogger(__name__)
@@ -72,7 +71,21 @@ def load(
     log.info("backend: %s (%s)", chosen, why)
     match chosen:
         case "tensorrt":
-            raise BackendUnavailable("the TensorRT backend is not part of this version yet")
+            from engine.tensorrt_backend import find_plan, open_plan
+
+            if backend == "tensorrt":
+                from engine.handover import tell_progress
+
+                plan = find_plan(spec, precision=precision)
+                return open_plan(plan, on_progress=tell_progress())
+            from engine.handover import open_beside
+
+            on_cpu, _ = choose_cpu()
+            return open_beside(
+                spec,
+                precision,
+                lambda: load(spec.path, on_cpu, "auto", threads=threads),
+            )
         case "openvino":
             from engine.openvino_backend import OpenVINOBackend
 
@@ -85,6 +98,24 @@ def load(
 
 def choose() -> tuple[BackendName, str]:
     """Returns the best backend here and the reason in words."""
+    from engine.driver import NoGpu, find_gpu
+
+    try:
+        find_gpu()
+    except NoGpu as error:
+        name, why = choose_cpu()
+        return name, f"{why}; no TensorRT: {error}"
+    from engine.tensorrt_backend import usable
+
+    good, reason = usable()
+    if good:
+        return "tensorrt", reason
+    name, why = choose_cpu()
+    return name, f"{why}; no TensorRT: {reason}"
+
+
+def choose_cpu() -> tuple[BackendName, str]:
+    """Returns the best backend for the processor and the reason in words."""
     machine = platform.machine().lower()
     if machine not in ("x86_64", "amd64"):
         return "onnxruntime", f"OpenVINO is chosen on x86-64 only, this is {machine}"

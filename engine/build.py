@@ -175,7 +175,7 @@ def build_plan(
         BuildFailed: TensorRT cannot build the engine.
     """
     begin = time.perf_counter()
-    logger = _logger(trt)
+    logger = make_logger(trt)
     try:
         builder = trt.Builder(logger)
     except TypeError as error:  # "factory function returned nullptr": no driver
@@ -226,7 +226,7 @@ def _use_timings(config: Any, stored: bytes | None) -> Any:
     return timings
 
 
-def _logger(trt: ModuleType) -> Any:
+def make_logger(trt: ModuleType) -> Any:
     """A TensorRT logger that keeps errors for the exception to say, and prints nothing."""
 
     class Logger(trt.ILogger):  # type: ignore[name-defined, misc]

@@ -7,18 +7,20 @@ A GPU may also add up in FP16, which this cannot show; `benchmarks/gpu.py` measu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from engine.color import ciede2000, luma_to_L
 from engine.fp16 import tensor_types
+from engine.onnxruntime_backend import OnnxRuntimeBackend
+from engine.spec import ModelSpec
 
 MEAN_LIMIT = 0.3  # CIEDE2000; a difference of 1 is about what an eye can just see
 _PICTURES = Path(__file__).parent / "fp16_pictures.npz"
@@ -47,11 +49,11 @@ def color_error(
     Args:
         pictures: each L (H, W) float32, 0..100; H and W as the model takes them.
     """
-    reference, rounded = _session(fp32), _session(with_roundings(fp16))
+    pictures = list(pictures)
     differences = []
-    for L in pictures:
-        feed = {"L": np.ascontiguousarray(L[None, None], np.float32)}
-        ab, ab16 = (session.run(["ab"], feed)[0][0] for session in (reference, rounded))
+    for L, ab, ab16 in zip(
+        pictures, _run(fp32, pictures), _run(with_roundings(fp16), pictures), strict=True
+    ):
         rows, columns = L.shape[0] // ab.shape[1], L.shape[1] // ab.shape[2]
         small = L.reshape(ab.shape[1], rows, ab.shape[2], columns).mean((1, 3))
         difference = ciede2000(*(np.stack([small, *colors], -1) for colors in (ab, ab16)))
@@ -101,12 +103,18 @@ def with_roundings(fp16: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _session(model: onnx.ModelProto) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+def _run(
+    model: onnx.ModelProto, pictures: list[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, str(path))
+        backend = OnnxRuntimeBackend(ModelSpec(path, "model"))
+        try:
+            for L in pictures:
+                yield backend(np.ascontiguousarray(L[None, None], np.float32))[0]
+        finally:
+            backend.close()
 
 
 def _fit(codes: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float64]:

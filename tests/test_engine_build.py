@@ -21,7 +21,7 @@ from engine.build import (
 from engine.errors import BackendUnavailable, BadModel
 from engine.fp16 import to_fp16
 from engine.spec import MODELS, ModelSpec, read_spec
-from stream.colorize import network_size
+from stream.colorizer import network_size
 from tests.networks import annealed_model, random_network
 
 PACKAGED = sorted(MODELS.glob("*.onnx"))

@@ -18,7 +18,7 @@ RUNTIMES = {
     "onnxruntime": {"engine/onnxruntime_backend.py"},
     "tensorrt": {"engine/tensorrt_backend.py", "engine/build.py"},
     "tensorrt_rtx": {"engine/tensorrt_backend.py", "engine/build.py"},
-    "pycuda": {"engine/tensorrt_backend.py", "engine/kernels.py"},
+    "pycuda": {"engine/cuda.py"},
 }
 
 

@@ -1,0 +1,381 @@
+"""The TensorRT backend's buffers and batches, on a stand-in that runs work as late as it may."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine import BackendUnavailable, EngineError, load, read_spec
+from engine.backend import choose
+from engine.build import BuildStopped
+from engine.cache import PlanCache
+from engine.driver import Gpu
+from engine.handover import Handover
+from engine.onnxruntime_backend import OnnxRuntimeBackend
+from engine.plans import plan_key
+from engine.spec import ModelSpec
+from engine.tensorrt_backend import Plan, TensorRTBackend, find_plan, open_plan
+from engine.tensorrt_engine import LoadedEngine, PlanRejected
+from tests.conftest import has_nvidia_gpu
+from tests.fake_tensorrt import FakeDevice, FakeLogger, FakeTensorRT
+from tests.models import write_model
+
+without_gpu = pytest.mark.skipif(has_nvidia_gpu(), reason="says what happens without a GPU")
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> ModelSpec:
+    return read_spec(write_model(tmp_path / "curve.onnx"))
+
+
+@pytest.fixture
+def reference(spec: ModelSpec) -> Iterator[OnnxRuntimeBackend]:
+    backend = OnnxRuntimeBackend(spec)
+    yield backend
+    backend.close()
+
+
+def backend_on(
+    device: FakeDevice, spec: ModelSpec, *, batch: int = 4, trt: FakeTensorRT | None = None
+) -> TensorRTBackend:
+    trt = trt or FakeTensorRT(device)
+    engine = LoadedEngine(trt, spec.path.read_bytes(), device, logger=FakeLogger())  # type: ignore[arg-type]
+    return TensorRTBackend(spec, engine, precision="fp16", description="stand-in", batch=batch)
+
+
+def pictures(number: int, height: int = 64, width: int = 96, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0, 100, (number, 1, height, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt_rtx"])
+@pytest.mark.parametrize("number", [1, 3, 4, 8, 11])
+def test_a_call_of_any_length_gives_the_models_colours(
+    spec: ModelSpec, reference: OnnxRuntimeBackend, name: str, number: int
+) -> None:
+    device = FakeDevice()
+    backend = backend_on(device, spec, trt=FakeTensorRT(device, name=name))
+    L = pictures(number)
+    np.testing.assert_allclose(backend(L), reference(L), atol=1e-4)
+    backend.close()
+
+
+def test_neighbouring_submits_share_a_batch(spec: ModelSpec, reference: OnnxRuntimeBackend) -> None:
+    device = FakeDevice()
+    trt = FakeTensorRT(device)
+    backend = backend_on(device, spec, trt=trt)
+    L = pictures(10)
+    pending = [backend.submit(picture[None]) for picture in L]
+    for picture, one in zip(L, pending, strict=True):
+        np.testing.assert_allclose(one.result(), reference(picture[None]), atol=1e-4)
+    assert trt.batches == [4, 4, 2]
+    backend.close()
+
+
+def test_live_batches_hold_one_picture(spec: ModelSpec) -> None:
+    device = FakeDevice()
+    trt = FakeTensorRT(device)
+    backend = backend_on(device, spec, trt=trt, batch=1)
+    for picture in pictures(3):
+        backend(picture[None])
+    assert trt.batches == [1, 1, 1]
+    backend.close()
+
+
+def test_a_batch_computes_before_its_results_are_asked_for(spec: ModelSpec) -> None:
+    """Double buffering: a full batch is under way while the next one fills."""
+    device = FakeDevice()
+    backend = backend_on(device, spec)
+    backend.submit(pictures(4))
+    backend.submit(pictures(2))
+    assert device.uploads == 1  # the full one; the other waits for more pictures
+    assert backend.overlap == 8
+    backend(pictures(1))
+    backend.close()
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 6), st.sampled_from([(64, 96), (32, 32)]), st.booleans()),
+        max_size=12,
+    ),
+    st.integers(1, 8),
+)
+def test_results_may_be_read_in_any_order(
+    spec: ModelSpec,
+    reference: OnnxRuntimeBackend,
+    submits: list[tuple[int, tuple[int, int], bool]],
+    batch: int,
+) -> None:
+    """Whatever is submitted, of whatever size, read at once or later, backwards, twice."""
+    device = FakeDevice()
+    backend = backend_on(device, spec, batch=batch)
+    waiting = []
+    for seed, (number, size, at_once) in enumerate(submits):
+        L = pictures(number, *size, seed=seed)
+        pending = backend.submit(L)
+        L_before = L.copy()
+        if at_once:
+            np.testing.assert_allclose(pending.result(), reference(L), atol=1e-4)
+        waiting.append((L_before, pending))
+    for L, pending in reversed(waiting):
+        np.testing.assert_allclose(pending.result(), reference(L), atol=1e-4)
+        np.testing.assert_allclose(pending.result(), reference(L), atol=1e-4)
+    backend.close()
+
+
+def test_the_caller_owns_its_results(spec: ModelSpec, reference: OnnxRuntimeBackend) -> None:
+    device = FakeDevice()
+    backend = backend_on(device, spec)
+    first, second = backend.submit(pictures(2, seed=1)), backend.submit(pictures(2, seed=2))
+    first.result().fill(0)
+    np.testing.assert_allclose(second.result(), reference(pictures(2, seed=2)), atol=1e-4)
+    np.testing.assert_allclose(first.result(), reference(pictures(2, seed=1)), atol=1e-4)
+    backend.close()
+
+
+@pytest.mark.parametrize(("name", "graphs"), [("tensorrt", True), ("tensorrt_rtx", False)])
+def test_repeated_shapes_run_as_cuda_graphs(
+    spec: ModelSpec, reference: OnnxRuntimeBackend, name: str, graphs: bool
+) -> None:
+    device = FakeDevice()
+    backend = backend_on(device, spec, trt=FakeTensorRT(device, name=name))
+    for seed in range(6):
+        L = pictures(4, seed=seed)
+        np.testing.assert_allclose(backend(L), reference(L), atol=1e-4)
+    L = pictures(3, seed=9)  # another shape in between must not confuse the graphs
+    np.testing.assert_allclose(backend(L), reference(L), atol=1e-4)
+    L = pictures(4, seed=10)
+    np.testing.assert_allclose(backend(L), reference(L), atol=1e-4)
+    assert (device.graphs_launched > 2) == graphs
+    backend.close()
+
+
+def test_out_of_memory_shrinks_the_batch_and_says_so(
+    spec: ModelSpec, reference: OnnxRuntimeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = 64 * 96 * 4 + 2 * 16 * 24 * 4 + 1024  # L, ab and scratch memory of one picture
+    device = FakeDevice(memory_bytes=5 * one)
+    backend = backend_on(device, spec, batch=8)
+    L = pictures(7)
+    np.testing.assert_allclose(backend(L), reference(L), atol=1e-4)
+    said = [record.getMessage() for record in caplog.records]
+    assert [message.split(": ", 1)[1] for message in said] == [
+        "going on with batches of 4 instead of 8",
+        "going on with batches of 2 instead of 4",
+    ]
+    backend.close()
+
+
+def test_no_memory_for_one_picture_is_an_error_and_no_grey_frame(spec: ModelSpec) -> None:
+    device = FakeDevice(memory_bytes=10_000)
+    backend = backend_on(device, spec)
+    with pytest.raises(BackendUnavailable, match="no memory for one 96x64 picture"):
+        backend(pictures(1))
+    backend.close()
+
+
+def test_a_run_that_fails_is_an_error_and_no_grey_frame(spec: ModelSpec) -> None:
+    device = FakeDevice()
+    trt = FakeTensorRT(device)
+    backend = backend_on(device, spec, trt=trt)
+    trt.fail = True
+    with pytest.raises(EngineError, match="tensorrt 0 cannot run"):
+        backend(pictures(1))
+    backend.close()
+
+
+def test_a_size_outside_the_profile_says_which_sizes_fit(spec: ModelSpec) -> None:
+    device = FakeDevice()
+    backend = backend_on(device, spec)
+    with pytest.raises(BackendUnavailable, match="from 1x1x32x32 to 8x1x128x128, not 4x1x256x64"):
+        backend(pictures(1, 256, 64))
+    backend.close()
+
+
+def test_a_plan_with_other_tensors_is_rejected(tmp_path: Path) -> None:
+    device = FakeDevice()
+    other = write_model(tmp_path / "other.onnx", names=("L", "colour"))
+    with pytest.raises(PlanRejected, match="colour float32 instead of L and ab"):
+        LoadedEngine(
+            FakeTensorRT(device),  # type: ignore[arg-type]
+            other.read_bytes(),
+            device,
+            logger=FakeLogger(),
+        )
+
+
+# The stand-in's GPU, and plans that are the model file itself.
+GPU = Gpu(0, "Stand-in", (9, 0), 1 << 30, (13, 0))
+
+
+class OnnxPlan(Plan):
+    """A plan that takes no TensorRT to build."""
+
+    builds = 0
+
+    def load_or_build(
+        self, on_progress: object = None, on_wait: Callable[[], None] | None = None
+    ) -> bytes:
+        found = self.cache.find(self.key)
+        if found.plan is not None:
+            return found.plan
+        OnnxPlan.builds += 1
+        self.cache.store(self.key, self.spec.path.read_bytes())
+        return self.spec.path.read_bytes()
+
+
+def plan_for(spec: ModelSpec, folder: Path, device: FakeDevice) -> OnnxPlan:
+    trt, profile = FakeTensorRT(device), find_profile()
+    key = plan_key(trt, spec, GPU, precision="fp16", profile=profile)  # type: ignore[arg-type]
+    return OnnxPlan(trt, GPU, spec, "fp16", profile, key, PlanCache(folder))  # type: ignore[arg-type]
+
+
+def find_profile() -> object:
+    from engine.build import Profile
+
+    return Profile()
+
+
+def test_a_plan_that_tensorrt_rejects_is_built_once_more(
+    spec: ModelSpec,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = FakeDevice()
+    monkeypatch.setattr("engine.tensorrt_backend.PyCudaDevice", lambda index: device)
+    monkeypatch.setattr("engine.tensorrt_backend.make_logger", lambda trt: FakeLogger())
+    plan = plan_for(spec, tmp_path / "plans", device)
+    plan.cache.store(plan.key, b"made by another driver")
+    monkeypatch.setattr(device, "close", lambda: None)  # the same stand-in serves both attempts
+    OnnxPlan.builds = 0
+    backend = open_plan(plan)
+    assert OnnxPlan.builds == 1
+    assert "rejects the plan" in caplog.text
+    assert "building it again" in caplog.text
+    assert backend.description == "tensorrt 0, fp16, Stand-in"
+    assert backend(pictures(1)).shape == (1, 2, 16, 24)
+    backend.close()
+
+
+class Constant:
+    """A backend whose every ab is one number."""
+
+    precision = "fp32"
+
+    def __init__(self, spec: ModelSpec, value: float) -> None:
+        self.name = self.description = f"constant {value}"
+        self.spec, self.value, self.closed = spec, value, False
+
+    def __call__(self, L: np.ndarray) -> np.ndarray:
+        return np.full((len(L), 2, 1, 1), self.value, np.float32)
+
+    def submit(self, L: np.ndarray) -> Constant:
+        return self
+
+    def result(self) -> np.ndarray:
+        return np.full((1, 2, 1, 1), self.value, np.float32)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_the_processor_computes_until_the_engine_is_ready(
+    spec: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    first, second = Constant(spec, 1), Constant(spec, 2)
+    may_finish, finished = threading.Event(), threading.Event()
+
+    def build(check: Callable[[], None]) -> None:
+        may_finish.wait(10)
+        finished.set()
+
+    handover = Handover(first, build, lambda: second)
+    early = handover.submit(pictures(1))
+    assert handover.description == "constant 1"
+    may_finish.set()
+    finished.wait(10)
+    handover._thread.join(10)
+    assert handover(pictures(1))[0, 0, 0, 0] == 2
+    assert early.result()[0, 0, 0, 0] == 1  # what was under way stays readable
+    assert handover.description == "constant 2"
+    assert "the engine is ready: going on with constant 2" in caplog.text
+    handover.close()
+    assert first.closed
+    assert second.closed
+
+
+def test_a_build_that_fails_leaves_the_processor_at_work(
+    spec: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    def build(check: Callable[[], None]) -> None:
+        raise EngineError("cannot build the engine: no kernel for this GPU")
+
+    handover = Handover(Constant(spec, 1), build, lambda: Constant(spec, 2))
+    handover._thread.join(10)
+    assert handover(pictures(1))[0, 0, 0, 0] == 1
+    assert handover(pictures(1))[0, 0, 0, 0] == 1
+    assert caplog.text.count("no kernel for this GPU: going on with constant 1") == 1
+    handover.close()
+
+
+def test_closing_gives_up_the_build(spec: ModelSpec, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    stopped = []
+
+    def build(check: Callable[[], None]) -> None:
+        try:
+            while True:
+                check()
+        except BuildStopped:
+            stopped.append(True)
+            raise
+
+    Handover(Constant(spec, 1), build, lambda: Constant(spec, 2)).close()
+    assert stopped
+    assert "kinemacolor models build" in caplog.text
+
+
+@without_gpu
+def test_asked_for_by_name_without_a_driver_it_is_one_clear_line(spec: ModelSpec) -> None:
+    with pytest.raises(BackendUnavailable, match=r"no NVIDIA driver|NVIDIA driver says") as caught:
+        load(spec.path, "tensorrt")
+    assert "\n" not in str(caught.value)
+
+
+@without_gpu
+def test_auto_says_why_there_is_no_tensorrt() -> None:
+    name, why = choose()
+    assert name in ("openvino", "onnxruntime")
+    assert "no TensorRT: " in why
+
+
+def test_bfloat16_is_refused_with_another_way(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.tensorrt_backend.find_gpu", lambda index: GPU)
+    with pytest.raises(BackendUnavailable, match="not bf16: use --precision fp16"):
+        find_plan(spec, precision="bf16")
+
+
+@pytest.mark.needs_gpu
+def test_on_a_gpu_the_colours_are_those_of_the_processor(
+    spec: ModelSpec, reference: OnnxRuntimeBackend, tmp_path: Path
+) -> None:
+    backend = open_plan(find_plan(spec, cache=PlanCache(tmp_path / "plans")))
+    L = pictures(11, 128, 128)
+    for _ in range(3):
+        np.testing.assert_allclose(backend(L), reference(L), atol=0.2)  # FP16: 11 bits of 100
+    backend.close()
