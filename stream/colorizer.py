@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,8 @@ from stream.frames import (
 from stream.sources import Item
 from stream.stats import Stats
 from stream.steady import Steady, make_steady
+
+log = logging.getLogger(__name__)
 
 # Batches under way at once. Two cores are kept busy by two; the third hides the gap between.
 OVERLAP = 3
@@ -130,6 +133,8 @@ class Colorizer:
         """Extracts L and hands it to the network; returns before the network is done."""
         frame = to_luma_format(frame)
         encoding = frame_encoding(frame)
+        if encoding != self.encoding:
+            log.info("read as %s", encoding)
         self.encoding = encoding
         pix_fmt = av.VideoFormat(self._pix_fmt(frame))
         luma = plane_view(frame, 0)

@@ -204,6 +204,11 @@ def run_job(
         except BaseException as error:
             _end_early(sink, error)
             raise
+        if source.damaged:
+            log.warning("%d damaged packets were skipped", source.damaged)
+        if source.repaired:
+            log.warning("%d frames had no time of their own, or ran backwards", source.repaired)
+        log.info("wrote %s", job.sink)
     finally:
         source.close()
     return _report(job, source, sink, colorizer, stats)
