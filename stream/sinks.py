@@ -24,7 +24,7 @@ from stream.encode import (
 )
 from stream.errors import BadSink, NotYetError, SinkError, SinkExists
 from stream.remux import Copies
-from stream.sources import Item, Source
+from stream.sources import Item, Source, is_cover
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +206,11 @@ class FileSink:
             self._stream.set_display_matrix(source.display_matrix)
         self._stream.disposition = source.video.disposition
         self._copies = Copies(
-            source.container, self._container, source.video, trimmed=self._trimmed
+            source.container,
+            self._container,
+            source.video,
+            trimmed=self._trimmed,
+            covers={p.stream.index: bytes(p) for p in self._waiting if is_cover(p.stream)},
         )
         try:
             self._container.start_encoding()

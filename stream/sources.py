@@ -113,7 +113,7 @@ class ContainerSource:
         duration_seconds: float | None = None,
     ) -> None:
         self.container = container
-        pictures = [s for s in container.streams.video if not _is_cover(s)]
+        pictures = [s for s in container.streams.video if not is_cover(s)]
         if not pictures:
             kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
             container.close()
@@ -154,8 +154,7 @@ class ContainerSource:
             self.container.seek(int(self._start * av.time_base), backward=True)
         for packet in self._packets():
             if packet.stream is not self.video:
-                # A packet without a time is the demuxer's flush, and holds nothing.
-                if packet.dts is not None:
+                if packet.size:  # the demuxer's flush holds nothing
                     seconds = None if packet.pts is None else packet.pts * packet.time_base
                     if self._inside(seconds):
                         yield packet
@@ -237,7 +236,8 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     return struct.unpack("=9i", bytes(data))
 
 
-def _is_cover(stream: av.VideoStream) -> bool:
+def is_cover(stream: Any) -> bool:
+    """Whether a stream is one picture for the shelf, not a film."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
