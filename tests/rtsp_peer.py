@@ -135,12 +135,15 @@ class Reply:
 class Client:
     """An RTSP client that takes nothing for granted; one connection."""
 
-    def __init__(self, server: RtspServer, *, timeout: float = 10.0, path: str = "live") -> None:
-        self.sock = socket.create_connection((server.host, server.port), timeout=timeout)
+    def __init__(
+        self, server: RtspServer, *, timeout: float = 10.0, path: str = "live", source: str = ""
+    ) -> None:
+        self.sock = socket.create_connection(
+            (server.host, server.port), timeout=timeout, source_address=(source, 0)
+        )
         self.url = f"rtsp://{server.host}:{server.port}/{path}"
         self.session = ""
         self.cseq = 0
-        self.login: tuple[str, str] | None = None
         self._stream = self.sock.makefile("rb")
 
     def __enter__(self) -> Client:

@@ -52,6 +52,13 @@ def test_anything_wrong_is_refused(user: str, password: str, method: str) -> Non
     assert check(g, digest(g.challenges(0.0)[0], method, URI, user, password)) == "refused"
 
 
+def test_another_name_on_the_right_digest_is_refused() -> None:
+    g = gate()
+    right = digest(g.challenges(0.0)[0], "PLAY", URI, "ann", "s3cret")
+    assert check(g, right.replace('username="ann"', 'username="bob"')) == "refused"
+    assert check(g, right) == "accepted"
+
+
 def test_an_old_nonce_or_another_connections_is_stale_only_with_the_right_password() -> None:
     g = gate()
     challenge = g.challenges(0.0)[0]

@@ -105,13 +105,23 @@ def test_a_viewer_that_sends_rubbish_gets_its_goodbye_and_its_answer(server: Rts
     assert stats.refused == {"bad_rtcp": 5, "status_400": 5}
 
 
-def test_a_client_that_leaves_before_its_answer_is_no_error(server: RtspServer) -> None:
+def test_a_client_that_leaves_before_its_answer_is_no_error(clip: Clip) -> None:
     """Half-closing a connection that is gone already once raised in the server's task."""
-    for _ in range(20):
+    released = threading.Event()
+    with (
+        serving(clip, on_key_request=lambda: released.wait(10) and None) as server,
+        Client(server) as viewer,
+    ):
+        viewer.setup(0)
         with Client(server) as client:
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            assert client.request("OPTIONS").status == 200
+            head = f"PLAY {viewer.url} RTSP/1.0\r\nCSeq: 9\r\nSession: {viewer.session}"
+            viewer.send(head.encode() + b"\r\n\r\n")
+            wait_for(lambda: server.stats().counts.get("key_requests"))
             client.send(b"rubbish\r\n\r\n")
-    wait_for(lambda: server.stats().connections == 0)
+        released.set()
+        wait_for(lambda: server.stats().connections == 1)
+        assert server.stats().refused == {"status_400": 1}
 
 
 def test_the_states_of_a_session(server: RtspServer) -> None:
@@ -145,10 +155,20 @@ def test_describe_has_to_wait_for_parameter_sets(clip: Clip) -> None:
         assert b"sprop-parameter-sets=" in client.request("DESCRIBE").body
 
 
-def test_a_session_of_nobody_is_not_found_for_another_client(server: RtspServer) -> None:
-    with Client(server) as client:
-        client.session = "not-a-session"
-        assert client.request("GET_PARAMETER").status == 454
+def test_a_session_is_found_by_its_own_address_only(server: RtspServer) -> None:
+    try:
+        stranger = Client(server, source="127.0.0.2")
+    except OSError:
+        pytest.skip("this machine has one loopback address")
+    with stranger, Client(server) as client, Client(server) as again:
+        assert client.setup(0).status == 200
+        for other, session, status in (
+            (again, client.session, 200),
+            (again, "not-a-session", 454),
+            (stranger, client.session, 454),
+        ):
+            other.session = session
+            assert other.request("GET_PARAMETER").status == status
 
 
 # -- media ----------------------------------------------------------------------------------------
