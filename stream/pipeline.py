@@ -53,7 +53,7 @@ def run(
         for item in colored:
             with stats.time("encode"):
                 sink.write(item)
-            if is_frame(item):
+            if isinstance(item, av.VideoFrame):
                 stats.frames_out += 1
                 stats.position_seconds = item.time or 0.0
                 if stats.first_frame_seconds is None:
