@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export import metrics
+from export import curve, metrics
 from export.checkpoint import Position
 from export.data import Pictures, to_lab
 from export.errors import BadPicture
@@ -37,7 +37,7 @@ class Scores:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position) -> Scores:
-    """Scores the model, appends to curve.csv and writes samples-<pictures>.png under out."""
+    """Scores the model, appends to curve.csv, draws it, writes samples-<pictures>.png."""
     model.eval()
     device = next(model.parameters()).device
     rows: list[tuple[float, ...]] = []
@@ -72,6 +72,7 @@ def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position
         *(round(float(v), 4) for v in np.mean(rows, axis=0)),
     )
     _append(out / "curve.csv", scores)
+    curve.draw(out / "curve.csv", out / "curve.png")
     cv2.imwrite(str(out / f"samples-{position.pictures:08d}.png"), sheet(samples, columns=3))
     return scores
 

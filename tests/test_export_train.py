@@ -37,6 +37,7 @@ def test_training_lowers_the_loss_and_leaves_scores_and_samples(tmp_path: Path) 
     assert (position.network, position.step, position.pictures) == ("resnet18", 40, 160)
     rows = list(csv.DictReader((tmp_path / "run" / "curve.csv").open()))
     assert 0 < float(rows[-1]["auc"]) <= 100
+    assert cv2.imread(str(tmp_path / "run" / "curve.png")) is not None
     assert cv2.imread(str(next((tmp_path / "run").glob("samples-*.png")))) is not None
 
 

@@ -1,0 +1,101 @@
+"""Evaluation puts every model beside grey and the truth, on the same pictures."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from export import checkpoint, evaluate, networks, onnx_export, tune
+from export.errors import DataError, ExportError
+from tests.test_export_data import make_folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    out = tmp_path_factory.mktemp("model") / "kinema.onnx"
+    network = networks.build("kinema", pretrained=False)
+    metadata = {"name": "random", "height": "64", "width": "64", "multiple": "32"}
+    return onnx_export.write(network, out, metadata=metadata)
+
+
+def test_grey_and_truth_frame_a_model(model: Path, tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    seen: list[tuple[str, int, int]] = []
+    results = evaluate.evaluate(
+        [model],
+        [data],
+        json_file=tmp_path / "scores.json",
+        contact_sheet=tmp_path / "sheet.png",
+        backend="onnxruntime",
+        backends_timed=["onnxruntime"],
+        report=lambda *now: seen.append(now),
+    )
+    grey, truth, ours = results
+    assert [r.name for r in results] == ["grey", "truth", "random"]
+    assert (truth.auc, truth.ciede2000, truth.colorfulness_of_truth) == (100, 0, 1)
+    assert truth.psnr > 45  # 8-bit rounding on the way through Lab
+    assert (grey.chroma, grey.mean_a) == (0, 0)
+    assert grey.colorfulness < 1 < ours.colorfulness
+    assert ours.pictures == 6
+    assert ours.latency_ms is not None
+    assert ours.latency_ms["onnxruntime"] > 0
+    assert seen[-1] == ("random", 6, 6)
+    document = json.loads((tmp_path / "scores.json").read_text())
+    assert [row["name"] for row in document["scores"]] == ["grey", "truth", "random"]
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet is not None
+    side = evaluate.SHEET_SIDE
+    assert sheet[:side, :side].std(axis=2).max() == 0  # the first column is grey
+    assert "| random | " in evaluate.table(results)
+
+
+def test_the_models_ab_is_what_is_scored(model: Path, tmp_path: Path) -> None:
+    """A picture that is what the model predicts scores as the truth does."""
+    predict, _ = evaluate.backend_prediction(model, "onnxruntime")
+    L = np.full((64, 64), 60, np.float32)
+    ab = predict(L, np.zeros((64, 64, 2), np.float32))
+    lab = np.dstack([L[..., None], ab]).astype(np.float32)
+    bgr = np.zeros((64, 64, 3), np.uint8)
+    scores = evaluate.picture_scores(lab, lab, bgr, bgr)
+    assert (scores[0], scores[2], scores[3]) == (100, 0, 0)
+
+
+def test_a_limit_spreads_over_the_data(model: Path, tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    (data / "0.png").write_bytes(b"broken")
+    results = evaluate.evaluate([], [data], limit=2)
+    assert results[0].pictures == 1  # of the first and the last, the first does not decode
+
+
+def test_no_pictures_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match="none of the pictures decodes"):
+        evaluate.evaluate([], [tmp_path])
+
+
+def test_tuning_measures_what_it_sets(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = networks.build("kinema", pretrained=False)
+    average = networks.build("kinema", pretrained=False)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    path = tmp_path / "checkpoint.safetensors"
+    checkpoint.save(path, checkpoint.Position("kinema"), network, average, optimizer)
+    data = make_folder(tmp_path / "data", 2)
+    one, two = tune.measure(
+        path, [data], temperatures=[0.38], rebalances=[0.0], saturations=[1.0, 2.0], side=64
+    )
+    assert (one.saturation, two.saturation) == (1.0, 2.0)
+    assert two.colorfulness_of_truth > one.colorfulness_of_truth
+
+
+def test_only_networks_with_bins_can_be_tuned(tmp_path: Path) -> None:
+    network, average = networks.build("resnet18"), networks.build("resnet18")
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    path = tmp_path / "checkpoint.safetensors"
+    checkpoint.save(path, checkpoint.Position("resnet18"), network, average, optimizer)
+    with pytest.raises(ExportError, match="nothing to tune"):
+        tune.measure(path, [make_folder(tmp_path / "data")])
