@@ -271,7 +271,9 @@ def _seconds(text: str) -> float:
 def _start_log(quiet: bool) -> None:
     import av.logging
 
-    av.logging.set_level(av.logging.FATAL)  # FFmpeg's own lines; errors come as exceptions
+    # FFmpeg's own lines: errors come as exceptions. A level would make a decoder's thread wait
+    # for the interpreter lock while the one that holds it waits for that thread.
+    av.logging.set_level(None)
     logging.basicConfig(
         level=logging.ERROR if quiet else logging.INFO,
         handlers=[_ConsoleHandler()],

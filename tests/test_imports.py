@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_only_the_command_prints_or_exits() -> None:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("stream.cli", {"openvino", "onnxruntime", "torch", "av"}),
+        ("stream.cli", {"openvino", "onnxruntime", "torch"}),
         ("stream.jobs", {"openvino", "onnxruntime", "torch", "export"}),
         ("stream.doctor", {"openvino", "onnxruntime", "torch"}),
         ("engine", {"openvino", "onnxruntime", "torch", "av", "stream"}),
@@ -107,7 +108,8 @@ def test_importing_a_module_leaves_the_heavy_ones_alone(module: str, unwanted: s
 
 
 def test_openvino_does_not_report_its_use_over_the_network() -> None:
-    pytest.importorskip("openvino")
+    if find_spec("openvino") is None:
+        pytest.skip("openvino is not installed")
     code = (
         "import sys, threading, engine.openvino_backend as b; b.abilities();"
         "print([m for m, v in sys.modules.items() if v and m.startswith('openvino_telemetry')],"
