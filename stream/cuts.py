@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.motion import MotionMeter, Path, Plane, View, follow
+from stream.motion import Motion, MotionMeter, Path, Plane, View, follow
 
 # Share of the picture that is seen in both of two frames. Within shots 0.6 and more, in twelve
 # frames' dissolves 0.68 and more, across cuts 0.17 and less (clips and panned stills).
@@ -27,8 +27,7 @@ class Link:
     index: int
     view: View
     parent: int | None = None  # index of an earlier frame; None at the start of a shot
-    back: Path | None = None  # from this frame to its parent
-    ahead: Path | None = None  # from its parent to this frame
+    motion: Motion | None = None  # from its parent to this frame
     is_cut: bool = False  # a shot starts here; a flash may turn out later to be none
 
     @property
@@ -63,21 +62,21 @@ class ShotLinker:
             return Link(index, view, is_cut=before is not None)
         if self._known_cuts is not None and index in self._known_cuts:
             return Link(index, view, is_cut=True)
-        back, ahead = self._meter.both(before, view)
+        motion = self._meter.measure(before, view)
         if self._known_cuts is not None:
-            return Link(index, view, index - 1, back, ahead)
+            return Link(index, view, index - 1, motion)
 
-        cut = not _same_shot(before, view, back)
+        cut = not _same_shot(before, view, motion.back)
         if self._left is not None:
             left, picture = self._left
-            back_left, ahead_left = self._meter.both(picture, view)
-            if _same_shot(picture, view, back_left):
+            across = self._meter.measure(picture, view)
+            if _same_shot(picture, view, across.back):
                 self._left = None
-                return Link(index, view, left, back_left, ahead_left)
+                return Link(index, view, left, across)
             if index - left > FLASH_FRAMES:
                 self._left = None
         if not cut:
-            return Link(index, view, index - 1, back, ahead)
+            return Link(index, view, index - 1, motion)
         self._left = self._left or (index - 1, before)
         return Link(index, view, is_cut=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stream.cuts import Link
 from stream.memory import Memory
 
-OLDEST_SHARE = 0.15  # of the picture: that much without a trusted colour asks for a new one
+OLD_SHARE = 0.15  # of the picture: that much without a trusted colour asks for a new one
 
 
 class KeyFrames:
@@ -14,20 +14,21 @@ class KeyFrames:
     def __init__(self, every: int) -> None:
         if every < 1:
             raise ValueError(f"every must be 1 or more, got {every}")
-        self.every = every  # the longest way from one key frame to the next; may be changed
+        self.every = every  # the longest way between key frames; may be changed while it runs
         self._since = 0
         self._trust: Memory | None = None
 
     def wants(self, link: Link) -> bool:
         """Whether the next frame is a key frame. Call it once for each frame, in order."""
-        if self.every == 1:
-            return True
-        if self._trust is not None and link.back is not None and not link.resumes:
+        if self._trust is not None and link.motion is not None and not link.resumes:
             self._since += 1
-            self._trust = self._trust.carry(link.back, link.view)
-            unknown = float((self._trust.count < 0.5).mean())
-            if self._since < self.every and unknown < OLDEST_SHARE:
-                return False
+            if self._since < self.every:
+                self._trust = self._trust.carry(link.motion.back, link.view)
+                unknown = float((self._trust.count < 0.5).mean())
+                # Within a shot the distance is at least half of the longest, however fast it
+                # moves: who sets `every` to keep up with a live source can rely on that.
+                if unknown < OLD_SHARE or 2 * self._since < self.every:
+                    return False
         self._since = 0
         self._trust = Memory.start(link.view, Memory.nothing(link.view).ab)
         return True

@@ -66,10 +66,17 @@ class Memory:
         doubt = min(max((DISSOLVES - trust) / (DISSOLVES - NOTHING_LEFT), 0.0), 1.0)
         return Memory(ab, L, count * (1 - doubt), grain)
 
-    def blend(self, view: View, ab: Plane, *, longest: float) -> Memory:
-        """Adds one frame to the mean, which then rests on at most `longest` + 1 frames."""
-        count = np.minimum(self.count, longest) + 1
-        weight = 1 / count
+    def blend(
+        self, view: View, ab: Plane, *, longest: float, certain: Plane | float = 1.0
+    ) -> Memory:
+        """Adds one frame to the mean, which then rests on at most `longest` + 1 frames.
+
+        Args:
+            ab: (2, h, w), the frame's own colours.
+            certain: (h, w), 0..1: what these count for.
+        """
+        count = np.minimum(self.count, longest) + certain
+        weight = certain / (count + 1e-6)
         mean_ab = self.ab + (ab - self.ab) * weight
         mean_L = self.L + (view.L - self.L) * weight
         return replace(self, ab=mean_ab, L=mean_L, count=count)

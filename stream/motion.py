@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -50,6 +51,24 @@ def follow(picture: Plane, points: Plane) -> Plane:
     )
 
 
+class Motion:
+    """What moved between two views: the paths back and ahead, each computed when asked for."""
+
+    def __init__(self, grid: Plane, back: Plane, ahead: Plane) -> None:
+        """All (h, w, 2) float32 in pixels of (h, w): the points themselves, and both flows."""
+        self._grid, self._back, self._ahead = grid, back, ahead
+
+    @cached_property
+    def back(self) -> Path:
+        """From the later view to the earlier one."""
+        return _path(self._grid, self._back, self._ahead)
+
+    @cached_property
+    def ahead(self) -> Path:
+        """From the earlier view to the later one."""
+        return _path(self._grid, self._ahead, self._back)
+
+
 class MotionMeter:
     """Measures motion between views of one size. Use it from one thread."""
 
@@ -59,12 +78,9 @@ class MotionMeter:
         self._dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._dis.setFinestScale(1)  # the flow is then computed on just the grid of (h, w)
 
-    def both(self, before: View, now: View) -> tuple[Path, Path]:
-        """Returns the path from `now` back to `before`, and from `before` ahead to `now`."""
+    def measure(self, before: View, now: View) -> Motion:
         past = _match_brightness(before.pixels, now.pixels)
-        back = self._flow(now.pixels, past)
-        ahead = self._flow(past, now.pixels)
-        return self._path(back, ahead), self._path(ahead, back)
+        return Motion(self._grid, self._flow(now.pixels, past), self._flow(past, now.pixels))
 
     def _flow(self, start: Plane, end: Plane) -> Plane:
         """Returns (h, w, 2) float32, in pixels of (h, w)."""
@@ -75,18 +91,19 @@ class MotionMeter:
         scale = np.array([width / start.shape[1], height / start.shape[0]], np.float32)
         return flow * scale
 
-    def _path(self, there: Plane, home: Plane) -> Path:
-        """Follows a flow there and the other one home: who does not come home was covered.
 
-        The tolerance, a share of the way and a constant, is that of Ruder, Dosovitskiy and
-        Brox, "Artistic style transfer for videos" (2016), as a soft weight.
-        """
-        points = self._grid + there
-        outside = points - follow(self._grid, points)  # 0 within the picture
-        returned = follow(home, points)
-        gap = _squared_length(there + returned) + _squared_length(outside)
-        way = _squared_length(there) + _squared_length(returned)
-        return Path(points, np.exp(-gap / (0.01 * way + 0.25)))
+def _path(grid: Plane, there: Plane, home: Plane) -> Path:
+    """Follows a flow there and the other one home: who does not come home was covered.
+
+    The tolerance, a share of the way and a constant, is that of Ruder, Dosovitskiy and Brox,
+    "Artistic style transfer for videos" (2016), as a soft weight.
+    """
+    points = grid + there
+    outside = points - follow(grid, points)  # 0 within the picture
+    returned = follow(home, points)
+    gap = _squared_length(there + returned) + _squared_length(outside)
+    way = _squared_length(there) + _squared_length(returned)
+    return Path(points, np.exp(-gap / (0.01 * way + 0.25)))
 
 
 def _squared_length(vectors: Plane) -> Plane:

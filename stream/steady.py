@@ -28,6 +28,7 @@ class Steady(Protocol):
 
     cuts: list[int]  # numbers of the frames that start a shot, the very first one left out
     delay: int  # the most frames that it holds back
+    key_frames: KeyFrames
 
     def wants(self, L: Plane) -> bool:
         """Whether the next frame should go through the network.
@@ -88,6 +89,7 @@ class Unchanged:
 
     def __init__(self) -> None:
         self.cuts: list[int] = []
+        self.key_frames = KeyFrames(1)
 
     def wants(self, L: Plane) -> bool:
         return True
@@ -107,13 +109,13 @@ class Frames:
     def __init__(self, linker: ShotLinker, key_frames: KeyFrames) -> None:
         self.cuts: list[int] = []
         self._linker = linker
-        self._key_frames = key_frames
+        self.key_frames = key_frames
         self._asked: deque[Link] = deque()  # about, but not yet pushed
 
     def wants(self, L: Plane) -> bool:
         link = self._linker.link(view_of(L))
         self._asked.append(link)
-        return self._key_frames.wants(link)
+        return self.key_frames.wants(link)
 
     def take(self, L: Plane) -> Link:
         link = self._asked.popleft() if self._asked else self._linker.link(view_of(L))
@@ -125,7 +127,7 @@ class Frames:
 
     def start_over(self) -> None:
         self._linker.start_over()
-        self._key_frames.start_over()
+        self.key_frames.start_over()
         self._asked.clear()
 
 
@@ -135,9 +137,9 @@ class Live:
     delay = 0
 
     def __init__(self, frames: Frames, *, longest: float) -> None:
-        self.cuts = frames.cuts
+        self.cuts, self.key_frames = frames.cuts, frames.key_frames
         self._frames = frames
-        self._past = Past(longest)
+        self._past = Past(longest, hold=True)
 
     def wants(self, L: Plane) -> bool:
         return self._frames.wants(L)
@@ -157,7 +159,7 @@ class Film:
     delay = BLOCK + LOOK_AHEAD - 1
 
     def __init__(self, frames: Frames, *, longest: float) -> None:
-        self.cuts = frames.cuts
+        self.cuts, self.key_frames = frames.cuts, frames.key_frames
         self._longest = longest
         self._frames = frames
         self._past = Past(longest)
@@ -190,28 +192,43 @@ class Film:
         views = {link.index: link.view for link, _ in self._held}
         for link, ab in reversed(self._held):
             memory = blend(known.get(link.index), link.view, ab, self._longest)
-            if link.parent in views and link.ahead is not None:
-                known[link.parent] = memory.carry(link.ahead, views[link.parent])
+            if link.parent in views and link.motion is not None:
+                known[link.parent] = memory.carry(link.motion.ahead, views[link.parent])
         return known
 
 
 class Past:
-    """The memory at the last few frames: a shot may go on from before a flash."""
+    """What is known at the last few frames: a shot may go on from before a flash."""
 
-    def __init__(self, longest: float) -> None:
+    def __init__(self, longest: float, *, hold: bool = False) -> None:
+        """hold: a frame without colours of its own takes those of the last key frame for them.
+
+        The mean then moves a little on every frame, instead of far on the key frames.
+        """
         self._longest = longest
-        self._memories: dict[int, Memory] = {}
+        self._hold = hold
+        self._known: dict[int, tuple[Memory, Memory]] = {}  # the mean; the last key frame's own
 
     def add(self, link: Link, ab: Colors | None) -> Memory:
         """Returns what is known at this frame, its own colours included."""
-        carried = None
-        if link.parent is not None and link.back is not None:
-            carried = self._memories[link.parent].carry(link.back, link.view)
+        carried, key = None, None
+        if link.parent is not None and link.motion is not None:
+            mean, key = self._known[link.parent]
+            carried = mean.carry(link.motion.back, link.view)
+            if self._hold and ab is None:
+                key = key.carry(link.motion.back, link.view)
         elif ab is None:
             raise ValueError(f"frame {link.index} starts a shot and needs its own ab planes")
-        memory = blend(carried, link.view, ab, self._longest)
-        self._memories[link.index] = memory
-        self._memories.pop(link.index - FLASH_FRAMES - 1, None)
+        if ab is not None:
+            ab = resize(ab, link.view.L)
+            key = Memory.start(link.view, ab)
+        assert key is not None
+        if self._hold and ab is None and carried is not None:
+            memory = carried.blend(link.view, key.ab, longest=self._longest, certain=key.count)
+        else:
+            memory = blend(carried, link.view, ab, self._longest)
+        self._known[link.index] = memory, key
+        self._known.pop(link.index - FLASH_FRAMES - 1, None)
         return memory
 
 
@@ -219,8 +236,7 @@ def blend(memory: Memory | None, view: View, ab: Colors | None, longest: float) 
     """Adds a frame's own colours, if it has any, to what is known at it."""
     if ab is None:
         return memory or Memory.nothing(view)
-    if ab.shape[1:] != view.L.shape:
-        ab = resize(ab, view.L)
+    ab = resize(ab, view.L)
     return memory.blend(view, ab, longest=longest) if memory else Memory.start(view, ab)
 
 
@@ -241,6 +257,8 @@ def with_detail(steady: Colors, ab: Colors | None) -> Colors:
 
 def resize(ab: Colors, like: Plane) -> Colors:
     """Returns ab planes at the size of another plane."""
+    if ab.shape[1:] == like.shape:
+        return ab
     height, width = like.shape
     shrinks = height < ab.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
