@@ -21,7 +21,7 @@ class BinLoss(nn.Module):
     """
 
     def __init__(
-        self, *, power: float = 0.5, mean_weight: float = 0.05, norm_weight: float = 0.003
+        self, *, power: float = 0.5, mean_weight: float = 0.1, norm_weight: float = 0.02
     ) -> None:
         super().__init__()
         weights = bins.rebalancing_weights(bins.prior(), power=power)

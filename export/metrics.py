@@ -10,9 +10,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.color import ciede2000
 from export import bins
 
 AUC_LIMIT = 150
+__all__ = [
+    "ab_mse",
+    "auc",
+    "chroma",
+    "ciede2000",
+    "colorfulness",
+    "keras_accuracy",
+    "nearest_bin",
+    "psnr",
+    "rare_color_weights",
+]
 Array = NDArray[np.float32]
 
 
@@ -75,40 +87,3 @@ def colorfulness(bgr: NDArray[np.uint8]) -> float:
 def chroma(ab: Array) -> float:
     """Mean distance from grey, CIELAB units."""
     return float(np.linalg.norm(ab, axis=-1).mean())
-
-
-def ciede2000(lab1: Array, lab2: Array) -> Array:
-    """CIEDE2000 colour difference per pixel (Sharma, Wu and Dalal 2005, equations 2 to 22).
-
-    Args:
-        lab1, lab2: (..., 3) float, CIELAB.
-
-    Returns:
-        (...) float64.
-    """
-    L1, a1, b1 = np.moveaxis(np.asarray(lab1, np.float64), -1, 0)
-    L2, a2, b2 = np.moveaxis(np.asarray(lab2, np.float64), -1, 0)
-    mean7 = ((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2) ** 7
-    stretch = 1 + 0.5 * (1 - np.sqrt(mean7 / (mean7 + 25.0**7)))
-    a1, a2 = a1 * stretch, a2 * stretch
-    C1, C2 = np.hypot(a1, b1), np.hypot(a2, b2)
-    h1, h2 = np.degrees(np.arctan2(b1, a1)) % 360, np.degrees(np.arctan2(b2, a2)) % 360
-    grey = C1 * C2 == 0
-    dh = np.where(grey, 0, (h2 - h1 + 180) % 360 - 180)
-    dL, dC = L2 - L1, C2 - C1
-    dH = 2 * np.sqrt(C1 * C2) * np.sin(np.radians(dh) / 2)
-    L, C = (L1 + L2) / 2, (C1 + C2) / 2
-    h = np.where(grey, h1 + h2, (h1 + dh / 2) % 360)
-    T = (
-        1
-        - 0.17 * np.cos(np.radians(h - 30))
-        + 0.24 * np.cos(np.radians(2 * h))
-        + 0.32 * np.cos(np.radians(3 * h + 6))
-        - 0.20 * np.cos(np.radians(4 * h - 63))
-    )
-    SL = 1 + 0.015 * (L - 50) ** 2 / np.sqrt(20 + (L - 50) ** 2)
-    SC, SH = 1 + 0.045 * C, 1 + 0.015 * C * T
-    RC = 2 * np.sqrt(C**7 / (C**7 + 25.0**7))
-    RT = -np.sin(np.radians(60 * np.exp(-(((h - 275) / 25) ** 2)))) * RC
-    c, s = dC / SC, dH / SH
-    return np.sqrt((dL / SL) ** 2 + c**2 + s**2 + RT * c * s)
