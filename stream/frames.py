@@ -139,9 +139,12 @@ def colored_pix_fmt(pix_fmt: av.VideoFormat, supported: set[str], width: int, he
     else:
         chroma = (pix_fmt.chroma_width(4), pix_fmt.chroma_height(4))
         layout = {(2, 2): "420", (2, 4): "422", (4, 4): "444"}.get(chroma, "444")
-    if layout == "420" and (width % 2 or height % 2) and supported:
+    if supported:
         # H.264 and its kin crop whole chroma samples only: an odd picture needs finer chroma.
-        layout = "422" if width % 2 == 0 else "444"
+        if layout != "444" and width % 2:
+            layout = "444"
+        elif layout == "420" and height % 2:
+            layout = "422"
     layouts = {"420": ("420", "422", "444"), "422": ("422", "444"), "444": ("444",)}[layout]
     lower = [d for d in (14, 12, 10, 9, 8) if d < depth]
     higher = [d for d in (9, 10, 12, 14, 16) if d > depth]

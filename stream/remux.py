@@ -142,6 +142,8 @@ def _refusal(stream: Any, container: str) -> str:
     refusal = f"{container} takes no {name or stream.type}"
     if container == "mpegts" and name not in _TRANSPORT:
         return refusal
+    if stream.type == "attachment" and container != "matroska":
+        return refusal  # WebM drops it without a word
     try:
         trial = av.open(io.BytesIO(), "w", format=container)
         _add_copy(stream, trial)
