@@ -23,6 +23,9 @@ MOST_GRAIN = 2.0  # L, in an area average of the picture
 # does so by chance.
 DISSOLVES, NOTHING_LEFT = 0.9, 0.75
 
+FILL_WINDOW = (11, 11)  # points: an eighth of the picture's width
+FLAT_SPREAD = 25.0  # L squared: below that contrast, lightness tells no colours apart
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -80,6 +83,32 @@ class Memory:
         mean_ab = self.ab + (ab - self.ab) * weight
         mean_L = self.L + (view.L - self.L) * weight
         return replace(self, ab=mean_ab, L=mean_L, count=count)
+
+    def filled(self, view: View, *, count: float) -> Memory:
+        """Guesses what is not known: it is coloured like what looks alike around it.
+
+        A local linear model of ab over L, as in the guided filter (He, Sun and Tang 2013), fitted
+        to the known points alone.
+
+        Args:
+            count: frames that a guess counts for.
+        """
+        known = np.minimum(self.count, 1)
+        L, (a, b) = view.L, self.ab
+
+        def means(*planes: Plane) -> list[Plane]:
+            weighted = cv2.merge([known * plane for plane in planes])
+            return list(cv2.blur(weighted, FILL_WINDOW).transpose(2, 0, 1) / (near + 1e-4))
+
+        near = cv2.blur(known, FILL_WINDOW)
+        mean_L, spread, mean_a, mean_b = means(L, L * L, a, b)
+        shared_a, shared_b = means(L * a, L * b)
+        away = (L - mean_L) / (np.maximum(spread - mean_L**2, 0) + FLAT_SPREAD)
+        guess_a = mean_a + (shared_a - mean_L * mean_a) * away
+        guess_b = mean_b + (shared_b - mean_L * mean_b) * away
+        share = (1 - known) * (near / (near + 0.02))  # 0 where nothing is known for miles
+        ab = self.ab + (np.stack([guess_a, guess_b]) - self.ab) * share
+        return replace(self, ab=ab, count=np.maximum(self.count, count))
 
 
 def _fit_brightness(L: Plane, target: Plane, weight: Plane) -> tuple[float, float]:

@@ -20,6 +20,7 @@ Colors = NDArray[Any]  # (2, h, w) float32, CIELAB units
 
 LONGEST_LIVE = 12.0  # frames that the mean rests on, at strength 1
 LONGEST_FILM = 8.0  # the same, on either side
+GUESS = 2.0  # frames that a colour guessed from its surroundings counts for
 BLOCK, LOOK_AHEAD = 8, 12  # frames given out at once; later frames each of them profits from
 
 
@@ -139,13 +140,14 @@ class Live:
     def __init__(self, frames: Frames, *, longest: float) -> None:
         self.cuts, self.key_frames = frames.cuts, frames.key_frames
         self._frames = frames
-        self._past = Past(longest, hold=True)
+        self._past = Past(longest)
 
     def wants(self, L: Plane) -> bool:
         return self._frames.wants(L)
 
     def push(self, L: Plane, ab: Colors | None) -> list[Colors]:
-        memory = self._past.add(self._frames.take(L), ab)
+        hold = self.key_frames.every > 1
+        memory = self._past.add(self._frames.take(L), ab, hold=hold)
         return [with_detail(memory.ab, ab)]
 
     def flush(self) -> list[Colors]:
@@ -200,31 +202,35 @@ class Film:
 class Past:
     """What is known at the last few frames: a shot may go on from before a flash."""
 
-    def __init__(self, longest: float, *, hold: bool = False) -> None:
-        """hold: a frame without colours of its own takes those of the last key frame for them.
-
-        The mean then moves a little on every frame, instead of far on the key frames.
-        """
+    def __init__(self, longest: float) -> None:
         self._longest = longest
-        self._hold = hold
         self._known: dict[int, tuple[Memory, Memory]] = {}  # the mean; the last key frame's own
 
-    def add(self, link: Link, ab: Colors | None) -> Memory:
-        """Returns what is known at this frame, its own colours included."""
-        carried, key = None, None
+    def add(self, link: Link, ab: Colors | None, *, hold: bool = False) -> Memory:
+        """Returns what is known at this frame, its own colours included.
+
+        Args:
+            ab: its own colours; None if it is no key frame.
+            hold: until the next key frame the colours of the last one stand in. The mean then
+                moves a little on every frame, instead of far on the key frames.
+        """
+        carried: Memory | None = None
+        key: Memory | None = None
         if link.parent is not None and link.motion is not None:
             mean, key = self._known[link.parent]
             carried = mean.carry(link.motion.back, link.view)
-            if self._hold and ab is None:
-                key = key.carry(link.motion.back, link.view)
-        elif ab is None:
-            raise ValueError(f"frame {link.index} starts a shot and needs its own ab planes")
         if ab is not None:
-            ab = resize(ab, link.view.L)
-            key = Memory.start(link.view, ab)
-        assert key is not None
-        if self._hold and ab is None and carried is not None:
-            memory = carried.blend(link.view, key.ab, longest=self._longest, certain=key.count)
+            key = Memory.start(link.view, resize(ab, link.view.L))
+        elif key is None or link.motion is None:
+            raise ValueError(f"frame {link.index} starts a shot and needs its own ab planes")
+        elif hold:
+            key = key.carry(link.motion.back, link.view)
+
+        if hold and carried is not None:
+            # What was uncovered since the last key frame gets colours at once, and keeps them a
+            # while: the network's own come gently.
+            guess = carried.filled(link.view, count=GUESS)
+            memory = guess.blend(link.view, key.ab, longest=self._longest, certain=key.count)
         else:
             memory = blend(carried, link.view, ab, self._longest)
         self._known[link.index] = memory, key

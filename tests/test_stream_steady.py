@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.memory import Memory
+from stream.motion import view_of
 from stream.steady import Steady, make_steady
 from tests.shots import H, W, dissolve, flat_ab, grain, pan, picture
 
@@ -89,6 +91,28 @@ def test_key_frames_may_be_asked_for_ahead_of_the_push(mode):
         return np.array(out + steady.flush())
 
     np.testing.assert_array_equal(planes(1), planes(4))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_dragged_along_between_key_frames(mode):
+    """A dark square moves over a light ground; the ground behind it comes to sight uninferred."""
+    rng = np.random.default_rng(0)
+    ground = (70 + 5 * rng.standard_normal((H // 4, W // 4))).astype(np.float32).repeat(4, 0)
+    ground = ground.repeat(4, 1)
+    square = (20 + 5 * rng.standard_normal((12, 12))).astype(np.float32).repeat(4, 0).repeat(4, 1)
+    steady, frames = make_steady(mode, every=16), []
+    for t in range(16):
+        L, ab = ground.copy(), flat_ab(0, 30)
+        L[24:72, 20 + 4 * t : 68 + 4 * t] = square
+        ab[:, 6:18, 5 + t : 17 + t] = np.array([40, -40], np.float32)[:, None, None]
+        frames.append((L, ab if steady.wants(L) else None))
+    errors = [
+        np.abs(out[:, 8:16, 7 : 4 + t] - np.array([0, 30])[:, None, None]).mean()
+        for t, out in enumerate(run(steady, frames))
+        if frames[t][1] is None and t >= 4
+    ]
+    assert len(errors) > 5
+    assert max(errors) < 8  # the square's own colour would be off by 55
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -186,3 +210,25 @@ def test_a_cut_at_every_frame_leaves_nothing_behind(mode):
     assert len(steady.cuts) > 590
     grown = sum(entry.size_diff for entry in after.compare_to(before, "filename"))
     assert grown < 200_000  # bytes; one memory kept at each cut would be 7 MB
+
+
+def test_key_frames_come_no_closer_than_half_of_every():
+    """A fast pan asks for colours all the time; who keeps a frame rate relies on the distance."""
+    steady = make_steady("live", every=8)
+    asked = [steady.wants(L) for L in pan(1, 60, step=9)]
+    distances = np.diff(np.flatnonzero(asked))
+    assert distances.min() >= 4
+    assert distances.max() <= 8
+
+
+def test_the_unknown_is_colored_like_what_looks_alike_around_it():
+    L = np.where(np.arange(W) < W // 2, 20, 80)[None].repeat(H, 0).astype(np.float32)
+    view = view_of(L)
+    ab = np.where(view.L < 50, np.float32(-30), np.float32(40))[None].repeat(2, 0)
+    known = Memory.start(view, ab)
+    hole = np.zeros_like(view.L, bool)
+    hole[10:14, 17:23] = True  # across the edge
+    damaged = Memory(np.where(hole, 0, ab), view.L, np.where(hole, 0, known.count))
+    filled = damaged.filled(view, count=2)
+    assert np.allclose(filled.ab, ab, atol=3)
+    assert np.array_equal(filled.count, np.full_like(view.L, 2))
