@@ -81,7 +81,7 @@ class FrameKernels:
     Everything is put into one cuda_stream; nothing waits. Use it inside `device.current()`.
 
     Args:
-        chroma_size, network_size, ab_size: (height, width) of the chroma planes, of L, of ab.
+        chroma_size, network_size: (height, width) of the chroma planes and of L; ab is no larger.
     """
 
     def __init__(
@@ -93,17 +93,16 @@ class FrameKernels:
         *,
         chroma_size: tuple[int, int],
         network_size: tuple[int, int],
-        ab_size: tuple[int, int],
     ) -> None:
         self._device, self._launch, self._rules = device, launch, rules
         self._cuda_stream = cuda_stream
-        self.chroma_size, self.network_size, self.ab_size = chroma_size, network_size, ab_size
+        self.chroma_size, self.network_size = chroma_size, network_size
         self._memory: list[Any] = []
         try:
             self._guide = self._alloc(2 * _area(chroma_size))
-            self._small = self._alloc(2 * max(_area(network_size), _area(ab_size)))
-            self._fits = self._alloc(16 * _area(ab_size))
-            self._model = self._alloc(16 * _area(ab_size))
+            self._small = self._alloc(2 * _area(network_size))
+            self._fits = self._alloc(16 * _area(network_size))
+            self._model = self._alloc(16 * _area(network_size))
             tables = [np.ascontiguousarray(t, np.uint16) for t in (rules.cb_table, rules.cr_table)]
             self._tables = [self._alloc(table.nbytes) for table in tables]
         except EngineError:
@@ -129,17 +128,20 @@ class FrameKernels:
         grid = (-(-size // 256), 1, 1)
         self._launch("extract_L", grid, (256, 1, 1), arguments, self._cuda_stream)
 
-    def write_chroma(self, luma: Surface, ab_address: int, cb: Surface, cr: Surface) -> None:
-        """Writes the chroma of a frame, from its own luma and ab (2, h, w) float32."""
+    def write_chroma(
+        self, luma: Surface, ab_address: int, ab_size: tuple[int, int], cb: Surface, cr: Surface
+    ) -> None:
+        """Writes the chroma of a frame, from its own luma and ab (2, *ab_size) float32."""
         rules = self._rules
-        height, width = self.ab_size
+        height, width = ab_size
+        assert _area(ab_size) <= _area(self.network_size)
         top = np.float32(2**rules.encoding.bit_depth - 1)
         self._guide_of(luma)
-        self._resize(self._guide_surface(), self._small, self.ab_size)
+        self._resize(self._guide_surface(), self._small, ab_size)
         sides = (np.int32(width), np.int32(height))
         self._run(
             "fit_windows",
-            self.ab_size,
+            ab_size,
             _address(self._small),
             np.uint64(ab_address),
             _address(self._fits if rules.radius >= 0 else self._model),
@@ -152,7 +154,7 @@ class FrameKernels:
         )
         if rules.radius >= 0:
             buffers = (_address(self._fits), _address(self._model))
-            self._run("average_windows", self.ab_size, *buffers, *sides, np.int32(rules.radius))
+            self._run("average_windows", ab_size, *buffers, *sides, np.int32(rules.radius))
         self._run(
             "write_chroma",
             (cb.height, cb.width),
