@@ -16,6 +16,7 @@ from torch import nn
 from engine.spec import read_spec
 from export import checkpoint, networks, parity
 from export.errors import ExportError
+from export.networks.head import BinHead
 
 OPSET = 17
 SMALL = 64  # a tensor of fewer numbers stays float32: constants of the arithmetic, bin centres
@@ -58,6 +59,10 @@ def export(
     if tune is not None:
         tune(temperature=temperature, saturation=saturation, rebalance=rebalance)
     entry = networks.entry(position.network)
+    model.eval()
+    if isinstance(head := getattr(model, "head", None), BinHead):
+        with torch.no_grad():
+            head.center(model.logits(_clouds(entry.size)))  # type: ignore[operator]
     metadata = {
         "name": position.network,
         "version": version,
@@ -117,6 +122,13 @@ def write(
     finally:
         partial.unlink(missing_ok=True)
     return out
+
+
+def _clouds(side: int) -> torch.Tensor:
+    """Returns L (4, 1, side, side) of soft random shapes, as a stand-in for pictures."""
+    random = torch.Generator().manual_seed(0)
+    coarse = torch.rand(4, 1, side // 32, side // 32, generator=random) * 100
+    return torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(0, 100)
 
 
 def halve_weights(model: onnx.ModelProto) -> None:

@@ -119,3 +119,13 @@ def test_bin_loss_keeps_logits_normalised() -> None:
 def test_mean_squared_loss_is_on_the_128_scale() -> None:
     loss = MeanSquaredLoss()(torch.full((1, 2, 2, 2), 64.0), torch.zeros(1, 2, 2, 2))
     assert float(loss) == pytest.approx(0.25)
+
+
+def test_centering_changes_no_color() -> None:
+    torch.manual_seed(0)
+    head = BinHead(8)
+    logits = torch.log_softmax(torch.randn(1, 313, 4, 4) * 3, 1) + 3
+    plain = head.annealed_mean(logits)
+    head.center(logits)
+    assert float(torch.logsumexp(logits + head.tilt[:, None, None], 1).mean().abs()) < 1e-4
+    assert torch.allclose(head.annealed_mean(logits), plain, atol=1e-3)

@@ -42,6 +42,13 @@ class BinHead(nn.Module):
         weights = bins.rebalancing_weights(bins.prior(), power=rebalance)
         self.tilt.copy_(torch.from_numpy(weights).log())
 
+    def center(self, logits: Tensor) -> None:
+        """Shifts the logits so that those given become normalised on average.
+
+        It changes no colour. It keeps the exponentials near 1, far from float16's ends.
+        """
+        self.tilt -= torch.logsumexp(logits + self.tilt[:, None, None], 1).mean()
+
     def annealed_mean(self, logits: Tensor) -> Tensor:
         sharp = (logits + self.tilt[:, None, None]) / self.temperature
         # exp(20) * 110 * 313 is far from float32's end; the shift is for a float16 engine.
