@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
 
     export_cli.add_to(app, models_app)
     try:
-        app(args=arguments, prog_name="kinemacolor", standalone_mode=True)
+        status = app(args=arguments, prog_name="kinemacolor", standalone_mode=False)
     except (StreamError, EngineError, ExportError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -51,16 +51,33 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         raise SystemExit(FAILED) from None
+    except Exception as error:
+        _fail_usage(error)
+        raise
+    raise SystemExit(status if isinstance(status, int) else 0)
 
 
 def _interrupt(signum: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, status: int = FAILED) -> NoReturn:
     first_line = " ".join(message.split())
     print(f"kinemacolor: {first_line}", file=sys.stderr)
-    raise SystemExit(FAILED)
+    raise SystemExit(status)
+
+
+def _fail_usage(error: Any) -> None:
+    """Says in one line what Typer found wrong with the command line; returns for other errors.
+
+    Its errors have no public base class: it lay in Click before Typer took Click in.
+    """
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        raise SystemExit(error.exit_code)
+    if hasattr(error, "format_message"):
+        path = error.ctx.command_path if getattr(error, "ctx", None) else "kinemacolor"
+        _fail(f"{error.format_message().rstrip('.')}; {path} --help lists what there is", 2)
 
 
 @app.callback(invoke_without_command=True)
@@ -138,6 +155,8 @@ def colorize(
         duration_seconds=None if duration is None else _seconds(duration),
         overwrite=overwrite,
     )
+    if report is not None:
+        _check_report(report)
     jobs = plan_jobs(sources, output, settings)
     reports, failures = [], []
     with open_network(settings) as network:
@@ -252,6 +271,19 @@ def models_info(model: Annotated[str, typer.Argument()] = "kinema") -> None:
         *((f"score {key}", value) for key, value in spec.scores.items()),
     ):
         print(f"{name:<22} {value}")
+
+
+def _check_report(path: Path) -> None:
+    """Fails now rather than after hours of work when a report could not be written."""
+    if path.is_dir():
+        _fail(f"cannot write the report {path}: it is a folder")
+    there = path.exists()
+    try:
+        path.open("a").close()
+    except OSError as error:
+        _fail(f"cannot write the report {path}: {error.strerror}")
+    if not there:
+        path.unlink()
 
 
 def _seconds(text: str) -> float:

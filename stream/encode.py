@@ -36,6 +36,7 @@ _PRESETS = (
 )
 
 
+_SMALLEST_SLICED = 16  # pixels; a picture of one pixel has no room for four slices
 _QP_TO_LAMBDA = 118  # FF_QP2LAMBDA
 
 # SVT-AV1 prints a page on standard error unless told to speak of errors alone.
@@ -125,6 +126,8 @@ def add_video_stream(
     try:
         if container.format.name == "avi" and encoder in ("libx264", "libx265"):
             settings = {**settings, "bf": "0"}  # AVI keeps no times: reordered frames come late
+        if encoder == "ffv1" and min(frame.width, frame.height) < _SMALLEST_SLICED:
+            settings = {k: v for k, v in settings.items() if k != "slices"}
         stream = container.add_stream(encoder, rate=rate, options=settings)
     except (ValueError, av.error.FFmpegError) as error:
         raise BadSink(f"{encoder} does not fit into {container.format.name}: {error}") from error

@@ -140,6 +140,9 @@ class FileSink:
             # Sound may start before zero (an encoder's priming); moving it would move the film.
             container_options["avoid_negative_ts"] = "disabled"
         with self._errors():
+            # FFmpeg opens the file with the first frame; what forbids it is better known now.
+            self.partial.touch()
+            self.partial.unlink()
             try:
                 self._container = av.open(str(self.partial), "w", options=container_options)
             except ValueError as error:
@@ -219,7 +222,7 @@ class FileSink:
                 raise
             raise BadSink(
                 f"{self._encoder} at {frame.width}x{frame.height} {frame.format.name} does not "
-                f"open in {self._container.format.name}: {error}"
+                f"open in {self._container.format.name}: {_reason(error)}"
             ) from error
         for packet in self._waiting:
             self._copy(packet)
@@ -312,7 +315,7 @@ class Y4MSink:
 def _reason(error: Any) -> str:
     """FFmpeg's own last word where it left one, else the system's."""
     logged = getattr(error, "log", None)
-    return logged[2].strip() if logged else error.strerror or str(error)
+    return logged[2].strip() if logged else getattr(error, "strerror", None) or str(error)
 
 
 def _common_ticks(source: Source) -> int:

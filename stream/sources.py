@@ -9,20 +9,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import av
 import av.error
 from av.sidedata.sidedata import Type
 
-from stream.errors import BadSource, NotYetError, SourceError, SourceNotFound
+from stream.errors import BadSource, SourceError, SourceNotFound
+
+if TYPE_CHECKING:
+    from stream.live import LiveOptions
 
 log = logging.getLogger(__name__)
 
 # What a stage hands to the next: a picture, or a packet of another stream that is only copied.
 Item = av.VideoFrame | av.Packet
-
-_LATER = ("webcam:", "v4l2:", "rtsp://", "rtmp://", "http://", "https://", "udp://", "screen:")
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,26 @@ class Source(Protocol):
 
 
 def open_source(
-    uri: str | Path, *, start_seconds: float = 0.0, duration_seconds: float | None = None
+    uri: str | Path,
+    *,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+    live: LiveOptions | None = None,
 ) -> Source:
-    """Opens a source by its URI: a file's path, `-` (stdin) or `test:[WxH][@RATE][#SECONDS]`.
+    """Opens a source by its URI.
+
+    A file's path, `-` (stdin), `test:[WxH][@RATE][#SECONDS]`, a URL, `webcam:0` or `screen:`.
 
     Raises:
         SourceNotFound: no such file.
         BadSource: no video in it, or nothing that can be decoded.
         NotYetError: a kind of source that this version does not read.
     """
-    name = str(uri)
-    if name.startswith(_LATER):
-        kind = name.split(":", 1)[0]
-        raise NotYetError(
-            f"{kind}: sources are not part of this version yet; a file, -, or test: is"
-        )
+    from stream.live import LiveOptions, is_live, open_live  # live sources are sources, too
+
+    name, live = str(uri), live or LiveOptions()
+    if is_live(name, live):
+        return open_live(name, live, duration_seconds=duration_seconds)
     if name.startswith("test:"):
         return ContainerSource(
             name,
@@ -160,6 +166,7 @@ class ContainerSource:
                         yield packet
                 continue
             for frame in self._decode(packet):
+                self._note_damage(frame)
                 self._give_time(frame)
                 if self._last_pts is None:
                     self.display_matrix = _display_matrix(frame)
@@ -168,6 +175,7 @@ class ContainerSource:
                     return
                 if self._inside(frame.time):
                     yield frame
+        self._note_end()
 
     def close(self) -> None:
         self.container.close()
@@ -179,6 +187,10 @@ class ContainerSource:
                 packet = next(packets)
             except StopIteration:
                 return
+            except IndexError:
+                # Damage can look like a stream that was not there at first, and PyAV trips over
+                # it when it flushes: by then the video has had its turn.
+                return
             except (av.error.InvalidDataError, av.error.EOFError) as error:
                 log.warning("%s: the file breaks off: %s", self.info.name, error.strerror)
                 self.damaged += 1
@@ -187,6 +199,8 @@ class ContainerSource:
                 flush.stream = self.video
                 yield flush
                 return
+            except av.error.FFmpegError as error:
+                raise SourceError(f"cannot read {self.info.name}: {error.strerror}") from error
             yield packet
 
     def _decode(self, packet: Any) -> list[av.VideoFrame]:
@@ -199,6 +213,24 @@ class ContainerSource:
                 log.warning("%s: damaged packet skipped: %s", self.info.name, error.strerror)
             self.damaged += 1
             return []
+
+    def _note_damage(self, frame: av.VideoFrame) -> None:
+        """Counts a frame that the decoder marks as damaged, and patched up."""
+        if frame.is_corrupt:
+            if self.damaged == 0:
+                log.warning("%s: damaged picture at %.2f s", self.info.name, frame.time or 0.0)
+            self.damaged += 1
+
+    def _note_end(self) -> None:
+        """Says so when a film ends long before the time that its container names."""
+        wanted, last = self.info.duration_seconds, self._last_pts
+        if wanted is None or last is None or self._start or self._end is not None:
+            return
+        seconds = float((last - (self.video.start_time or 0)) * self.info.time_base)
+        if seconds < wanted - max(2.0, 0.02 * wanted):
+            log.warning(
+                "%s breaks off at %.1f s; it should be %.1f s long", self.info.name, seconds, wanted
+            )
 
     def _give_time(self, frame: av.VideoFrame) -> None:
         """Makes times present and rising, since no container takes others."""
