@@ -68,6 +68,10 @@ def open_cuda_source(
     except (av.error.FFmpegError, NotImplementedError) as error:
         raise BadSource(f"--hwaccel cuda cannot open {name}: {_reason(error, device)}") from error
     for stream in container.streams.video:
+        if not stream.codec_context.is_hwaccel:  # PyAV would decode it in software
+            codec = stream.codec_context.name
+            container.close()
+            raise BadSource(f"NVDEC does not decode {codec}: leave --hwaccel out")
         stream.codec_context.options = {"extra_hw_frames": str(EXTRA_SURFACES)}
     return ContainerSource(
         name, container, start_seconds=start_seconds, duration_seconds=duration_seconds

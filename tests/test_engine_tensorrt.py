@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from engine import BackendUnavailable, EngineError, load, read_spec
 from engine.backend import choose
-from engine.build import BuildStopped
+from engine.build import BuildStopped, Profile, build_plan, make_logger
 from engine.cache import PlanCache
 from engine.driver import Gpu
+from engine.fp16 import to_fp16
 from engine.handover import Handover
 from engine.onnxruntime_backend import OnnxRuntimeBackend
 from engine.plans import plan_key
@@ -26,6 +27,7 @@ from engine.tensorrt_engine import LoadedEngine, PlanRejected
 from tests.conftest import has_nvidia_gpu
 from tests.fake_tensorrt import FakeDevice, FakeLogger, FakeTensorRT
 from tests.models import write_model
+from tests.networks import annealed_model
 
 without_gpu = pytest.mark.skipif(has_nvidia_gpu(), reason="says what happens without a GPU")
 
@@ -236,15 +238,9 @@ class OnnxPlan(Plan):
 
 
 def plan_for(spec: ModelSpec, folder: Path, device: FakeDevice) -> OnnxPlan:
-    trt, profile = FakeTensorRT(device), find_profile()
+    trt, profile = FakeTensorRT(device), Profile()
     key = plan_key(trt, spec, GPU, precision="fp16", profile=profile)  # type: ignore[arg-type]
     return OnnxPlan(trt, GPU, spec, "fp16", profile, key, PlanCache(folder))  # type: ignore[arg-type]
-
-
-def find_profile() -> object:
-    from engine.build import Profile
-
-    return Profile()
 
 
 def test_a_plan_that_tensorrt_rejects_is_built_once_more(
@@ -346,6 +342,15 @@ def test_closing_gives_up_the_build(spec: ModelSpec, caplog: pytest.LogCaptureFi
     Handover(Constant(spec, 1), build, lambda: Constant(spec, 2)).close()
     assert stopped
     assert "kinemacolor models build" in caplog.text
+
+
+@without_gpu
+def test_the_real_runtime_rejects_a_real_plan_without_a_gpu_and_says_why() -> None:
+    """TensorRT for RTX builds plans here, and its own runtime is asked to load one."""
+    trt = pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx builds real plans")
+    plan = build_plan(trt, to_fp16(annealed_model()), Profile()).plan
+    with pytest.raises(PlanRejected, match=r"tensorrt_rtx .* rejects the plan: invalid \(.*CUDA"):
+        LoadedEngine(trt, plan, FakeDevice(), logger=make_logger(trt))
 
 
 @without_gpu
