@@ -1,0 +1,192 @@
+"""A live source that goes away and comes back, from servers that really do."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from stream.errors import SourceError
+from stream.frames import plane_view
+from stream.live_clock import TIME_BASE
+from stream.live_source import Backoff, LiveSource
+from stream.network import open_network_source, rtsp_transport, without_password
+from stream.rtsp import Credentials, RtspServer
+from stream.slate import held_frame, slate_frame
+from stream.sources import ContainerSource
+from tests.media import frame_from_planes, moving_picture, neutral_planes, write_clip
+from tests.rtsp_peer import Clip, Publisher, encode_clip
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return encode_clip(1.28)
+
+
+@pytest.fixture(scope="module")
+def small_clip() -> Clip:
+    return encode_clip(1.28, width=160, height=120)
+
+
+class Station:
+    """A server that can be taken off the air and put back at the same port."""
+
+    def __init__(self) -> None:
+        self._server: RtspServer | None = None
+        self._publisher: Publisher | None = None
+        self.port = 0
+
+    def on_air(self, clip: Clip, credentials: Credentials | None = None) -> str:
+        self._server = RtspServer(port=self.port, credentials=credentials)
+        self._server.start()
+        self.port = self._server.port
+        self._publisher = Publisher(self._server, clip)
+        self._publisher.__enter__()
+        return self._server.url
+
+    def off_air(self) -> None:
+        if self._publisher is not None and self._server is not None:
+            self._publisher.__exit__()
+            self._server.close()
+        self._publisher = None
+
+
+@pytest.fixture
+def station() -> Iterator[Station]:
+    station = Station()
+    yield station
+    station.off_air()
+
+
+def test_a_source_that_went_away_is_held_and_comes_back_in_another_size(
+    station: Station, clip: Clip, small_clip: Clip
+) -> None:
+    source = open_network_source(station.on_air(clip), duration_seconds=30)
+    assert isinstance(source, LiveSource)
+    assert (source.info.width, source.info.rate) == (320, 25)
+    assert {s.type for s in source.container.streams} == {"video", "audio"}
+    frames: list[tuple[float, int]] = []
+    sounds = held = 0
+    state = "playing"
+    for item in source:
+        if isinstance(item, av.Packet):
+            sounds += 1
+            assert item.stream is source.container.streams[1]
+            continue
+        frames.append((item.time or 0.0, item.width))
+        if state == "playing" and len(frames) == 20:
+            station.off_air()
+            state = "away"
+        elif state == "away":
+            held += 1
+            if held == 8:
+                station.on_air(small_clip)
+                state = "back"
+        elif state == "back" and item.width == 160 and len(frames) > 50:
+            break
+    source.close()
+    assert source.reconnects == 1
+    assert sounds > 20
+    assert all(a < b for (a, _), (b, _) in pairwise(frames))
+    assert max(b - a for (a, _), (b, _) in pairwise(frames)) < 2.0  # a loaded machine may stumble
+    assert [width for _, width in frames] == sorted((w for _, w in frames), reverse=True)
+
+
+def test_a_source_is_given_up_after_the_time_the_user_said(station: Station, clip: Clip) -> None:
+    source = open_network_source(station.on_air(clip), give_up_seconds=0.5)
+    items = iter(source)
+    next(items)
+    station.off_air()
+    with pytest.raises(SourceError, match=r"did not come back within 0\.5 s"):
+        for _ in items:
+            pass
+    source.close()
+
+
+def test_leaving_early_leaves_no_thread(station: Station, clip: Clip) -> None:
+    source = open_network_source(station.on_air(clip))
+    for item in source:
+        if isinstance(item, av.VideoFrame):
+            break
+    source.close()  # the thread fixture looks for what is left
+
+
+@pytest.mark.parametrize("login", ["ann:wrong@", ""])
+def test_a_refusal_is_an_error_that_hides_the_password(
+    station: Station, clip: Clip, login: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "stream.live_source")
+    url = station.on_air(clip, Credentials("ann", "correct horse")).replace("//", f"//{login}")
+    with pytest.raises(SourceError, match="401") as caught:
+        open_network_source(url)
+    assert "wrong" not in str(caught.value) + caplog.text
+
+
+def test_nobody_there_is_an_error_at_once() -> None:
+    with pytest.raises(SourceError, match="Connection refused"):
+        open_network_source("rtsp://127.0.0.1:9/live")
+
+
+def test_a_film_on_a_web_server_is_a_film(tmp_path: Path) -> None:
+    write_clip(tmp_path / "film.mp4", codec="libx264", frames=12)
+    with web_server(tmp_path) as address:
+        source = open_network_source(f"{address}/film.mp4")
+        assert isinstance(source, ContainerSource)
+        assert sum(isinstance(item, av.VideoFrame) for item in source) == 12
+        source.close()
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    handler = partial(QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_backoff_grows_to_its_limit_and_is_never_the_same_twice() -> None:
+    waits = [wait for wait, _ in zip(Backoff(), range(40), strict=False)]
+    assert waits[0] <= 0.25
+    assert all(0.75 <= wait <= 1.5 for wait in waits[5:])
+    assert len(set(waits)) == len(waits)
+
+
+def test_urls() -> None:
+    assert without_password("rtsp://a:b@host:554/x?y") == "rtsp://host:554/x?y"
+    assert rtsp_transport("rtsp://host/x?udp") == ("rtsp://host/x", "udp")
+    assert rtsp_transport("rtsp://host/x?channel=1") == ("rtsp://host/x?channel=1", "tcp")
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "gray", "yuv422p10le", "nv12", "bgr24"])
+def test_stand_ins_have_the_luma_or_the_slate_in_the_same_size(pix_fmt: str) -> None:
+    depth = av.VideoFormat(pix_fmt).components[0].bits
+    frame = frame_from_planes(neutral_planes(moving_picture(128, 96, 3, depth), pix_fmt), pix_fmt)
+    frame.time_base = TIME_BASE
+    held, slate = held_frame(frame, 7), slate_frame(frame, 8)
+    assert (held.pts, slate.pts) == (7, 8)
+    assert (slate.width, slate.height) == (128, 96)
+    assert held.format.name == slate.format.name
+    if pix_fmt in ("yuv420p", "gray", "yuv422p10le", "nv12"):
+        assert held.format.name == pix_fmt
+        np.testing.assert_array_equal(plane_view(held, 0), plane_view(frame, 0))
+    luma = plane_view(slate, 0)
+    assert luma.max() > 2 * luma.min()  # there is text on it
