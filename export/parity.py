@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
+from engine import load
 from export.errors import ExportError
 
 # float16 weights: rounding by 2^-11 moves ab by less than this on noise, the hardest input.
@@ -22,9 +22,9 @@ def check(model: nn.Module, file: Path, *, fixed: bool = False) -> tuple[float, 
     Returns the mean and the largest difference in ab, CIELAB units. Raises ExportError when they
     are over the tolerances.
     """
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    shape = session.get_inputs()[0].shape
-    sizes = [(1, 96, 128), (2, 64, 64)] if not fixed else [(1, shape[2], shape[3])]
+    backend = load(file, backend="onnxruntime", precision="fp32")
+    preferred = (1, backend.spec.height, backend.spec.width)
+    sizes = [preferred] if fixed else [(1, 96, 128), (2, 64, 64)]
     random = np.random.default_rng(0)
     means, largest = [], 0.0
     for count, height, width in sizes:
@@ -32,7 +32,7 @@ def check(model: nn.Module, file: Path, *, fixed: bool = False) -> tuple[float, 
         noise = random.uniform(0, 100, (height, width)).astype(np.float32)
         for plane in (ramp, noise):
             L = np.repeat(plane[None, None], count, 0)
-            ours = session.run(["ab"], {"L": L})[0]
+            ours = backend(L)
             with torch.no_grad():
                 theirs = model(torch.from_numpy(L)).numpy()
             if ours.shape != theirs.shape:
@@ -40,6 +40,7 @@ def check(model: nn.Module, file: Path, *, fixed: bool = False) -> tuple[float, 
             difference = np.abs(ours - theirs)
             means.append(float(difference.mean()))
             largest = max(largest, float(difference.max()))
+    backend.close()
     mean = max(means)
     if not (mean <= MEAN_TOLERANCE and largest <= MAX_TOLERANCE):
         raise ExportError(

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,7 @@ from onnx import TensorProto, helper
 from skimage import color
 from torch import Tensor
 
+from engine import load
 from engine.spec import read_spec
 from export import bins, caffe
 from export.errors import BadWeights
@@ -42,8 +42,7 @@ TOLERANCE = 0.02  # CIELAB units
 
 
 def run(file: Path, L: NDArray[np.float32]) -> NDArray[np.float32]:
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["ab"], {"L": L})[0])
+    return load(file, backend="onnxruntime", precision="fp32")(L)
 
 
 def lightness(side: int = 32) -> NDArray[np.float32]:

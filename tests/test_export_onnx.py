@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
+from engine import load
 from engine.spec import read_spec
 from export import checkpoint, networks, onnx_export, parity
 from export.errors import CheckpointError, ExportError
@@ -38,9 +38,9 @@ def test_kinema_keeps_the_contract(kinema: Path) -> None:
     assert spec.scores == {"auc": 90.5}
     assert spec.license == "Apache-2.0"
     assert kinema.stat().st_size < 10_000_000
-    session = onnxruntime.InferenceSession(str(kinema), providers=["CPUExecutionProvider"])
+    backend = load(kinema, backend="onnxruntime")
     for shape in ((3, 1, 64, 96), (1, 1, 288, 32)):
-        ab = session.run(["ab"], {"L": np.full(shape, 50, np.float32)})[0]
+        ab = backend(np.full(shape, 50, np.float32))
         assert ab.shape == (shape[0], 2, shape[2] // 4, shape[3] // 4)
 
 
