@@ -104,7 +104,7 @@ def choose() -> tuple[BackendName, str]:
         find_gpu()
     except NoGpu as error:
         name, why = choose_cpu()
-        return name, f"{why}; no TensorRT: {error}"
+        return name, f"{why}; no TensorRT: {str(error).partition(' (')[0]}"
     from engine.tensorrt_backend import usable
 
     good, reason = usable()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import onnx
@@ -16,15 +18,20 @@ from engine.build import (
     build_plan,
     graph_for,
     is_rtx,
+    load_tensorrt,
     module_name,
+    profile_for,
 )
 from engine.cache import PlanCache, PlanKey, file_sha256
-from engine.driver import Gpu
+from engine.driver import Gpu, NoGpu, find_gpu
+from engine.errors import BackendUnavailable
 from engine.fp16 import CONVERSION
 from engine.fp16_error import ColorError, color_error, sample_pictures
 from engine.spec import ModelSpec
 
 log = logging.getLogger(__name__)
+
+LARGEST_BATCH = 8
 
 
 def plan_key(
@@ -114,3 +121,63 @@ def measure_fp16(spec: ModelSpec) -> ColorError:
     model = onnx.load(str(spec.path))
     pictures = sample_pictures(spec.height, spec.width)
     return color_error(model, graph_for(spec, "fp16"), pictures)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `kinemacolor models build` has to tell."""
+
+    path: Path
+    module: str  # "tensorrt_rtx 1.7.1.116"
+    target: str  # the GPU, or "every GPU of TensorRT for RTX"
+    profile: Profile
+    reason: str  # why it was built, or since when it has been there
+    was_built: bool
+    fp16: ColorError | None  # what FP16 costs; None for fp32
+
+
+def prepare(
+    spec: ModelSpec,
+    *,
+    precision: EnginePrecision = "fp16",
+    device: int = 0,
+    size: tuple[int, int] | None = None,
+    again: bool = False,
+    cache: PlanCache | None = None,
+    on_progress: OnProgress | None = None,
+) -> Prepared:
+    """Builds the engine of a model ahead of time. Without a GPU, TensorRT for RTX still does.
+
+    Args:
+        size: (H, W) of L, for an engine of this size alone.
+        again: build it even if it is there.
+
+    Raises BackendUnavailable, BadModel or BuildFailed.
+    """
+    cache = cache or PlanCache()
+    gpu: Gpu | None = None
+    try:
+        gpu = find_gpu(device)
+        trt = load_tensorrt()
+    except NoGpu as error:
+        try:
+            trt = load_tensorrt(["tensorrt_rtx"])
+        except BackendUnavailable as missing:
+            raise BackendUnavailable(
+                f"{error}. TensorRT for RTX builds without a GPU: pip install tensorrt-rtx"
+            ) from missing
+    profile = profile_for(spec, batch=LARGEST_BATCH, size=size)
+    key = plan_key(trt, spec, gpu, precision=precision, profile=profile)
+    if again:
+        cache.discard(key)
+    found = cache.find(key)
+    load_or_build(trt, spec, key, profile, cache, on_progress=on_progress)
+    return Prepared(
+        path=cache.path(key),
+        module=module_name(trt),
+        target="every GPU of TensorRT for RTX" if key.gpu == "portable" else str(gpu),
+        profile=profile,
+        reason="asked for again" if again else found.reason,
+        was_built=found.plan is None,
+        fp16=measure_fp16(spec) if precision == "fp16" else None,
+    )

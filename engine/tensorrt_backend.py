@@ -29,7 +29,7 @@ from engine.cache import PlanCache, PlanKey
 from engine.cuda import Device, OutOfDeviceMemory, PyCudaDevice, import_pycuda
 from engine.driver import Gpu, check_driver, find_gpu
 from engine.errors import BackendUnavailable
-from engine.plans import load_or_build, plan_key
+from engine.plans import LARGEST_BATCH, load_or_build, plan_key
 from engine.spec import ModelSpec
 from engine.tensorrt_engine import LoadedEngine, PlanRejected, Slot
 
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 # Pictures in a batch. One launch costs the GPU about as much as several small pictures do.
 FILE_BATCH, LIVE_BATCH = 4, 1
-LARGEST_BATCH = 8
 
 
 class TensorRTBackend:

@@ -10,10 +10,10 @@ from types import ModuleType
 import onnx
 import pytest
 
-from engine.build import Profile
+from engine.build import BuildProgress, Profile
 from engine.cache import PlanCache
 from engine.driver import Gpu
-from engine.plans import load_or_build, measure_fp16, plan_key
+from engine.plans import load_or_build, measure_fp16, plan_key, prepare
 from engine.spec import ModelSpec, read_spec
 from tests.networks import annealed_model
 
@@ -100,3 +100,24 @@ def test_the_cost_of_fp16_is_measured_on_photographs(spec: ModelSpec) -> None:
     assert error.pictures == 4
     assert 0 < error.mean < 1
     assert str(error).startswith("FP16 against FP32 on 4 pictures: CIEDE2000 mean 0.")
+
+
+def test_an_engine_is_prepared_ahead_of_time_and_once(
+    trt: ModuleType, spec: ModelSpec, tmp_path: Path
+) -> None:
+    """What `kinemacolor models build` does; here on whatever this machine has."""
+    cache, told = PlanCache(tmp_path / "plans"), list[BuildProgress]()
+    first = prepare(spec, cache=cache, on_progress=told.append)
+    assert first.was_built
+    assert first.reason == "none has been built yet"
+    assert first.path.is_file()
+    assert told[-1].fraction == 1.0
+    assert first.fp16 is not None
+    second = prepare(spec, cache=cache)
+    assert not second.was_built
+    assert second.reason.startswith("built 2")
+    assert prepare(spec, cache=cache, again=True).was_built
+    single = prepare(spec, precision="fp32", size=(64, 96), cache=cache)
+    assert single.path != first.path
+    assert single.fp16 is None
+    assert str(single.profile) == "batch 1-4-8, 64x96"
