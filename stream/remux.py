@@ -126,7 +126,7 @@ def _made_anew(stream: Any, source: Any) -> bool:
         return False
     if "timecode" in stream.metadata:
         return True
-    return stream.name == "bin_data" and 0 < stream.frames == len(source.chapters())
+    return _codec_name(stream) == "bin_data" and 0 < stream.frames == len(source.chapters())
 
 
 def _refusal(stream: Any, container: str) -> str:
@@ -176,4 +176,5 @@ def _codec_name(stream: Any) -> str:
     if stream.type == "attachment":
         return "attachment"
     context = getattr(stream, "codec_context", None)
-    return context.codec.canonical_name if context else stream.name or ""
+    # A damaged transport stream can announce streams of no known kind.
+    return context.codec.canonical_name if context else getattr(stream, "name", None) or ""
