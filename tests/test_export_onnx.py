@@ -53,7 +53,7 @@ def test_large_weights_are_stored_as_float16(kinema: Path) -> None:
 def test_the_packaged_model_keeps_the_contract() -> None:
     file = Path(onnx_export.__file__).parents[1] / "engine" / "models" / "kinema.onnx"
     spec = read_spec(file)
-    assert (spec.name, spec.height, spec.width, spec.multiple) == ("kinema", 256, 256, 32)
+    assert (spec.name, spec.height, spec.width, spec.multiple) == ("kinema", 192, 192, 32)
     assert file.stat().st_size < 10_000_000
 
 
