@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from engine.build import (
     profile_for,
 )
 from engine.cache import PlanCache, PlanKey, file_sha256
+from engine.cuda import PyCudaDevice
 from engine.driver import Gpu, NoGpu, find_gpu
 from engine.errors import BackendUnavailable
 from engine.fp16 import CONVERSION
@@ -71,12 +73,14 @@ def load_or_build(
     profile: Profile,
     cache: PlanCache,
     *,
+    gpu: Gpu | None = None,
     on_progress: OnProgress | None = None,
     on_wait: Callable[[], None] | None = None,
 ) -> bytes:
     """Returns the plan for a key. Of several processes that want it at once, one builds it.
 
     Args:
+        gpu: to build on; TensorRT for RTX needs none.
         on_progress, on_wait: called while this or another process builds; may raise to give up.
 
     Raises BadModel or BuildFailed.
@@ -97,13 +101,15 @@ def load_or_build(
             module_name(trt),
             again.reason,
         )
-        built = build_plan(
-            trt,
-            graph_for(spec, "fp16" if key.precision == "fp16" else "fp32"),
-            profile,
-            timing_cache=cache.timings(key),
-            on_progress=on_progress,
-        )
+        graph = graph_for(spec, "fp16" if key.precision == "fp16" else "fp32")
+        with _on_gpu(trt, gpu):
+            built = build_plan(
+                trt,
+                graph,
+                profile,
+                timing_cache=cache.timings(key),
+                on_progress=on_progress,
+            )
         path = cache.store(
             key,
             built.plan,
@@ -114,6 +120,20 @@ def load_or_build(
             cache.store_timings(key, built.timing_cache)
     log.info("built in %.1f s: %s", built.seconds, path)
     return built.plan
+
+
+@contextmanager
+def _on_gpu(trt: ModuleType, gpu: Gpu | None) -> Iterator[None]:
+    """TensorRT tunes on the thread's current GPU, which is the first unless somebody says so."""
+    if gpu is None or gpu.index == 0 or is_rtx(trt):
+        yield
+        return
+    device = PyCudaDevice(gpu.index)
+    try:
+        with device.current():
+            yield
+    finally:
+        device.close()
 
 
 def measure_fp16(spec: ModelSpec) -> ColorError:
@@ -171,7 +191,7 @@ def prepare(
     if again:
         cache.discard(key)
     found = cache.find(key)
-    load_or_build(trt, spec, key, profile, cache, on_progress=on_progress)
+    load_or_build(trt, spec, key, profile, cache, gpu=gpu, on_progress=on_progress)
     return Prepared(
         path=cache.path(key),
         module=module_name(trt),

@@ -207,6 +207,7 @@ class Plan:
             self.key,
             self.profile,
             self.cache,
+            gpu=self.gpu,
             on_progress=on_progress,
             on_wait=on_wait,
         )
@@ -264,9 +265,9 @@ def open_plan(
         except PlanRejected as error:
             device.close()
             device = None
-            plan.cache.discard(plan.key)
-            if was_built:
+            if was_built or error.lasting:
                 raise
+            plan.cache.discard(plan.key)
             log.warning("%s: building it again", error)
             blob, was_built = plan.load_or_build(on_progress), True
         else:

@@ -19,8 +19,28 @@ log = logging.getLogger(__name__)
 Shape = tuple[int, int, int, int]  # of L: (N, 1, H, W)
 
 
+# Reasons of TensorRT for RTX that another build of the same plan would meet again.
+_LASTING = frozenset(
+    [
+        "cuda_error",
+        "insufficient_gpu_memory",
+        "old_cuda_driver",
+        "old_cuda_runtime",
+        "unsupported_cc",
+    ]
+)
+
+
 class PlanRejected(BackendUnavailable):
-    """TensorRT does not load a plan on this GPU."""
+    """TensorRT does not load a plan on this GPU.
+
+    Attributes:
+        lasting: building it again would not help.
+    """
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 @dataclass
@@ -65,7 +85,10 @@ class LoadedEngine:
             self._runtime = trt.Runtime(logger)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
             if self._engine is None:
-                raise PlanRejected(f"{module_name(trt)} rejects the plan: {self._why(plan)}")
+                reason, lasting = self._why(plan)
+                raise PlanRejected(
+                    f"{module_name(trt)} rejects the plan: {reason}", lasting=lasting
+                )
             self._check_tensors()
             self._context = self._make_context(graphs)
             self.compute = device.cuda_stream()
@@ -215,16 +238,16 @@ class LoadedEngine:
             found = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
             raise PlanRejected(f"the plan has {found} instead of L and ab in float32")
 
-    def _why(self, plan: bytes) -> str:
-        """What TensorRT for RTX can tell about a plan that it does not load."""
+    def _why(self, plan: bytes) -> tuple[str, bool]:
+        """Why a plan does not load, and whether another build would not load either."""
         reason = self._logger.said()
-        if hasattr(self._runtime, "get_engine_validity"):
-            validity, diagnostics = self._runtime.get_engine_validity(plan)
-            named = getattr(self.trt, "EngineInvalidityDiagnostics", None)
-            flags = [] if named is None else list(named.__members__.values())
-            found = [f.name.lower() for f in flags if diagnostics & int(f.value)]
-            reason = f"{validity.name.lower()} ({', '.join(found) or 'no reason'}); {reason}"
-        return reason
+        if not hasattr(self._runtime, "get_engine_validity"):
+            return reason, "memory" in reason.lower()
+        validity, diagnostics = self._runtime.get_engine_validity(plan)
+        flags = self.trt.EngineInvalidityDiagnostics.__members__.values()
+        found = [flag.name.lower() for flag in flags if diagnostics & int(flag.value)]
+        named = ", ".join(found) or "no reason given"
+        return f"{validity.name.lower()} ({named}): {reason}", bool(_LASTING & {*found})
 
     def _release_buffers(self) -> None:
         self._drop_graphs()

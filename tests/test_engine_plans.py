@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 from pathlib import Path
 from types import ModuleType
 
@@ -100,6 +101,39 @@ def test_the_cost_of_fp16_is_measured_on_photographs(spec: ModelSpec) -> None:
     assert error.pictures == 4
     assert 0 < error.mean < 1
     assert str(error).startswith("FP16 against FP32 on 4 pictures: CIEDE2000 mean 0.")
+
+
+def build_beside_another(model: Path, folder: Path, told: multiprocessing.Queue[str]) -> None:
+    import tensorrt_rtx
+
+    class Tell(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.put(record.getMessage())
+
+    logging.getLogger("engine").addHandler(Tell())
+    logging.getLogger("engine").setLevel(logging.INFO)
+    plan(tensorrt_rtx, read_spec(model), PlanCache(folder))
+
+
+def test_two_processes_that_want_an_engine_build_it_once(
+    trt: ModuleType, spec: ModelSpec, tmp_path: Path
+) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    told: multiprocessing.Queue[str] = spawn.Queue()
+    arguments = (spec.path, tmp_path / "plans", told)
+    processes = [spawn.Process(target=build_beside_another, args=arguments) for _ in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    said = []
+    while not told.empty():
+        said.append(told.get())
+    assert sum(line.startswith("building a fp16 engine") for line in said) == 1
+    assert sum(line.startswith("engine: ") for line in said) == 1
+    told.close()
+    told.join_thread()
 
 
 def test_an_engine_is_prepared_ahead_of_time_and_once(

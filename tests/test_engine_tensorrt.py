@@ -265,6 +265,52 @@ def test_a_plan_that_tensorrt_rejects_is_built_once_more(
     backend.close()
 
 
+def test_a_plan_that_no_build_can_mend_is_kept(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU that is full, or that TensorRT does not know, rejects every plan."""
+    device = FakeDevice()
+    monkeypatch.setattr("engine.tensorrt_backend.make_logger", lambda trt: FullGpu())
+    plan = plan_for(spec, tmp_path / "plans", device)
+    plan.cache.store(plan.key, b"a good one")
+    with pytest.raises(PlanRejected, match="out of memory"):
+        open_plan(plan, device=device)
+    assert plan.cache.find(plan.key).plan == b"a good one"
+    assert device.closed
+
+
+class FullGpu(FakeLogger):
+    def said(self, default: object = "") -> str:
+        return "CUDA is out of memory"
+
+
+@without_gpu
+def test_auto_goes_on_with_the_processor_when_the_gpu_fails_after_the_build(
+    spec: ModelSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The whole way of `load`: a real engine is built meanwhile, then PyCUDA finds no GPU."""
+    pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx builds real plans")
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("engine.backend.choose", lambda: ("tensorrt", "a GPU that is not there"))
+    monkeypatch.setattr("engine.tensorrt_backend.find_gpu", lambda index: GPU)
+    backend = load(spec.path)
+    assert isinstance(backend, Handover)
+    L = pictures(1)
+    before = backend(L)
+    backend._thread.join(30)
+    np.testing.assert_array_equal(backend(L), before)
+    assert "until the engine is ready, the processor computes" in caplog.text
+    assert "built in" in caplog.text
+    assert "no TensorRT: " in caplog.text
+    assert f"going on with {backend.description}" in caplog.text
+    assert backend.name in ("openvino", "onnxruntime")
+    backend.close()
+
+
 class Constant:
     """A backend whose every ab is one number."""
 
@@ -349,8 +395,9 @@ def test_the_real_runtime_rejects_a_real_plan_without_a_gpu_and_says_why() -> No
     """TensorRT for RTX builds plans here, and its own runtime is asked to load one."""
     trt = pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx builds real plans")
     plan = build_plan(trt, to_fp16(annealed_model()), Profile()).plan
-    with pytest.raises(PlanRejected, match=r"tensorrt_rtx .* rejects the plan: invalid \(.*CUDA"):
+    with pytest.raises(PlanRejected, match=r"tensorrt_rtx .* rejects the plan: invalid") as caught:
         LoadedEngine(trt, plan, FakeDevice(), logger=make_logger(trt))
+    assert "CUDA" in str(caught.value)
 
 
 @without_gpu
