@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from engine.color import Encoding, ab_to_ycbcr, luma_to_L, quantise
+from engine.cuda import Device, PyCudaDevice
+from engine.driver import find_gpu
 from engine.errors import BackendUnavailable, EngineError
 from engine.kernels import ChromaRules, FrameKernels, Surface, compile_kernels
 from stream import chroma
@@ -179,6 +181,69 @@ def test_flat_colours_are_those_of_the_float_reference(
     difference = np.abs(written.astype(int) - exact[:, 1:])
     # 10-bit luma is looked up at 256 levels: half a level of luma is up to two chroma codes.
     assert difference.max() <= (ONE_CODE if encoding.bit_depth == 8 else 3)
+
+
+def device_with_kernels(where: str, host_launch: Callable[..., None]) -> tuple[Device, Any]:
+    if where == "processor":
+        return FakeDevice(), host_launch
+    gpu = find_gpu()
+    device = PyCudaDevice(gpu.index)
+    with device.current():
+        return device, device.kernels(compile_kernels(gpu.compute_capability))
+
+
+@pytest.mark.parametrize("encoding", [Encoding(), Encoding("bt2020", "full", 10)], ids=str)
+@pytest.mark.parametrize("where", ["processor", pytest.param("gpu", marks=pytest.mark.needs_gpu)])
+def test_frames_in_device_memory_are_coloured_like_those_of_the_reference(
+    launch: Callable[..., None], encoding: Encoding, where: str
+) -> None:
+    """Everything in memory of the device, there and back: L, and the chroma of a frame."""
+    luma, ab = film(270, 480, encoding), colors(32, 64)
+    shift, size = (0, 1) if encoding.bit_depth == 8 else (6, 2)
+    guide = chroma.resize(luma, 240, 135)
+    expected = np.stack(chroma.chroma_planes(guide, ab, encoding), -1)
+    expected_L = chroma.extract_L(chroma.resize(guide, 128, 64), encoding)
+    device, launch_there = device_with_kernels(where, launch)
+    with device.current():
+        cuda_stream = device.cuda_stream()
+
+        def upload(array: np.ndarray) -> Any:
+            memory = device.alloc(array.nbytes)
+            device.upload(memory, array, cuda_stream)
+            cuda_stream.synchronize()
+            return memory
+
+        luma_there = upload(np.ascontiguousarray(luma << shift))
+        ab_there = upload(ab)
+        chroma_there = upload(np.zeros((135, 240, 2), luma.dtype))
+        L_there = upload(np.zeros((64, 128), np.float32))
+        wide = size == 2
+        plane = Surface(int(luma_there), 480 * size, 480, 270, wide, shift)
+        cb, cr = (
+            Surface(int(chroma_there) + i * size, 480 * size, 240, 135, wide, shift, 2)
+            for i in (0, 1)
+        )
+        frame = FrameKernels(
+            device,
+            launch_there,
+            rules_for(encoding),
+            cuda_stream,
+            chroma_size=(135, 240),
+            network_size=(64, 128),
+        )
+        frame.extract_L(plane, int(L_there))
+        frame.write_chroma(plane, int(ab_there), (32, 64), cb, cr)
+        L, codes = np.empty((64, 128), np.float32), np.empty((135, 240, 2), luma.dtype)
+        device.download(L, L_there, cuda_stream)
+        device.download(codes, chroma_there, cuda_stream)
+        cuda_stream.synchronize()
+        frame.close()
+        for memory in (luma_there, ab_there, chroma_there, L_there):
+            device.free(memory)
+        cuda_stream = None
+    device.close()
+    assert np.abs((codes >> shift).astype(int) - expected).max() <= ONE_CODE
+    assert np.abs(L - expected_L).max() <= (0.6 if encoding.bit_depth == 8 else 0.15)
 
 
 SIZES = [((54, 96), (270, 480)), ((135, 241), (61, 97)), ((7, 9), (1, 1)), ((40, 40), (40, 40))]
