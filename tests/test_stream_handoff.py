@@ -1,0 +1,163 @@
+"""The channel's laws, and threads that end together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.handoff import Channel, Closed, StageGroup
+
+SOON = 5.0  # seconds: more than any hand-off takes, less than a hang
+
+
+@given(st.lists(st.integers()), st.integers(1, 8))
+@settings(max_examples=40, deadline=None)
+def test_everything_arrives_in_order(items: list[int], capacity: int) -> None:
+    channel: Channel[int] = Channel(capacity)
+
+    def produce() -> None:
+        with channel:
+            for item in items:
+                channel.put(item)
+
+    with StageGroup(channel) as group:
+        group.start(produce)
+        assert list(channel) == items
+
+
+@given(st.lists(st.integers()), st.integers(1, 8))
+def test_drop_oldest_keeps_the_newest_and_counts_the_rest(items: list[int], capacity: int) -> None:
+    channel: Channel[int] = Channel(capacity, drop_oldest=True)
+    for item in items:
+        channel.put(item)  # never waits
+    channel.close()
+    kept = list(channel)
+    assert kept == items[-capacity:]
+    assert channel.dropped == len(items) - len(kept)
+
+
+@given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 5))
+def test_what_is_not_counted_never_drops(items: list[int], capacity: int) -> None:
+    """Sound goes by while pictures are dropped."""
+    channel: Channel[int] = Channel(capacity, drop_oldest=True, counted=lambda n: n % 2 == 0)
+    for item in items:
+        channel.put(item)
+    channel.close()
+    kept = list(channel)
+    pictures = [n for n in items if n % 2 == 0]
+    assert [n for n in kept if n % 2] == [n for n in items if n % 2]
+    assert [n for n in kept if n % 2 == 0] == pictures[-capacity:]
+    assert channel.dropped + len(kept) == len(items)
+
+
+def test_a_full_channel_waits_for_its_reader() -> None:
+    channel: Channel[int] = Channel(2)
+    reached: list[int] = []
+
+    def produce() -> None:
+        with channel:
+            for number in range(5):
+                channel.put(number)
+                reached.append(number)
+
+    with StageGroup(channel) as group:
+        group.start(produce)
+        deadline = time.monotonic() + SOON
+        while len(channel) < 2 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.02)
+        assert reached == [0, 1]
+        assert list(channel) == [0, 1, 2, 3, 4]
+
+
+def test_a_closed_channel_gives_what_is_left_and_takes_no_more() -> None:
+    channel: Channel[int] = Channel(4)
+    channel.put(1)
+    channel.close()
+    with pytest.raises(Closed):
+        channel.put(2)
+    assert list(channel) == [1]
+
+
+def test_a_cancelled_channel_gives_nothing() -> None:
+    channel: Channel[int] = Channel(4)
+    channel.put(1)
+    channel.cancel()
+    assert list(channel) == []
+
+
+def test_a_channel_needs_room() -> None:
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        Channel(0)
+
+
+def run_stages(
+    channel: Channel[int], *stages: Callable[[], None], body: Callable[[], None]
+) -> None:
+    with StageGroup(channel) as group:
+        for stage in stages:
+            group.start(stage)
+        body()
+
+
+def fill(channel: Channel[int]) -> None:
+    for number in range(1000):
+        channel.put(number)
+
+
+def drain(channel: Channel[int]) -> None:
+    for _ in channel:
+        pass
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+def test_the_first_error_stops_a_stage_that_waits_to_put() -> None:
+    channel: Channel[int] = Channel(1)
+    with pytest.raises(ZeroDivisionError):
+        run_stages(channel, lambda: fill(channel), body=lambda: fail(ZeroDivisionError()))
+
+
+def test_the_first_error_stops_a_stage_that_waits_to_read() -> None:
+    channel: Channel[int] = Channel(1)
+    with pytest.raises(ZeroDivisionError):
+        run_stages(channel, lambda: drain(channel), body=lambda: fail(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("wait", [fill, drain])
+def test_an_error_in_a_thread_is_raised_once_on_the_caller(
+    wait: Callable[[Channel[int]], None],
+) -> None:
+    channel: Channel[int] = Channel(1)
+    with pytest.raises(ArithmeticError, match="of the thread"):
+        run_stages(
+            channel, lambda: fail(ArithmeticError("of the thread")), body=lambda: wait(channel)
+        )
+
+
+def test_of_two_errors_the_first_is_raised() -> None:
+    channel: Channel[int] = Channel(1)
+
+    def fail_later() -> None:
+        drain(channel)  # until the first error cancels the channel
+        raise LookupError("second")
+
+    with pytest.raises(ArithmeticError, match="first"):
+        run_stages(
+            channel,
+            fail_later,
+            lambda: fail(ArithmeticError("first")),
+            body=lambda: drain(channel),
+        )
+
+
+def test_an_interrupt_stops_all() -> None:
+    channel: Channel[int] = Channel(1)
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(channel, lambda: fill(channel), body=lambda: fail(KeyboardInterrupt()))
