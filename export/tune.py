@@ -43,7 +43,7 @@ def measure(
     rebalances: Sequence[float] = (-0.25, 0.0, 0.25, 0.5),
     saturations: Sequence[float] = (1.0, 1.15, 1.3),
     limit: int = 100,
-    side: int = 256,
+    side: int = 192,
 ) -> list[Setting]:
     """Scores every combination on held-out pictures.
 

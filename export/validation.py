@@ -17,14 +17,14 @@ from export.checkpoint import Position
 from export.data import Pictures, to_lab
 from export.errors import BadPicture
 
-SIDE = 256
+SIDE = 192
 MAX_PICTURES = 300
 SAMPLES = 24
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over the held-out pictures, at 256x256."""
+    """Means over the held-out pictures, at SIDE x SIDE."""
 
     step: int
     pictures: int

@@ -34,7 +34,7 @@ def kinema(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_kinema_keeps_the_contract(kinema: Path) -> None:
     spec = read_spec(kinema)
     assert (spec.name, spec.version, spec.multiple) == ("kinema", "9", 32)
-    assert (spec.height, spec.width, spec.fixed_size) == (256, 256, False)
+    assert (spec.height, spec.width, spec.fixed_size) == (192, 192, False)
     assert spec.scores == {"auc": 90.5}
     assert spec.license == "Apache-2.0"
     assert kinema.stat().st_size < 10_000_000

@@ -23,7 +23,7 @@ class Entry:
 
 
 ENTRIES = {
-    "kinema": Entry("EfficientNet-Lite0 U-net, 313 ab bins", 256, 4, 32, "adamw", 1e-3),
+    "kinema": Entry("EfficientNet-Lite0 U-net, 313 ab bins", 192, 4, 32, "adamw", 1e-3),
     "zhang": Entry("VGG-style, dilated, 313 ab bins (Zhang 2016)", 224, 4, 8, "adamw", 3e-4),
     "unet": Entry("encoder-decoder, regression (Wast and Kanwar)", 256, 1, 8, "adamax", 1e-3),
     "resnet18": Entry("half ResNet-18, regression (Ke, Fan, Yang)", 224, 1, 8, "adam", 1e-3),
