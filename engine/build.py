@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import onnx
 
+from engine.driver import Gpu
 from engine.errors import BackendUnavailable, BadModel, EngineError
 from engine.fp16 import to_fp16
 from engine.spec import ModelSpec
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 MODULES = ("tensorrt", "tensorrt_rtx")
 WORKSPACE_BYTES = 2 << 30
 OPTIMIZATION_LEVEL = 3  # TensorRT's own default, of 0 to 5
+
+PORTABLE_FROM = (8, 0)  # plans of TensorRT for RTX run on Ampere and later unless told otherwise
 
 EnginePrecision = Literal["fp16", "fp32"]
 Triple = tuple[int, int, int]  # smallest, best and largest
@@ -150,6 +153,11 @@ def is_rtx(trt: ModuleType) -> bool:
     return "rtx" in trt.__name__
 
 
+def needs_own_plan(trt: ModuleType, gpu: Gpu) -> bool:
+    """Whether this GPU is too old for the portable plans of TensorRT for RTX (Turing is)."""
+    return is_rtx(trt) and gpu.compute_capability < PORTABLE_FROM
+
+
 def graph_for(spec: ModelSpec, precision: EnginePrecision) -> onnx.ModelProto:
     """The model's graph in the types in which TensorRT is to compute."""
     model = onnx.load(str(spec.path))
@@ -161,12 +169,14 @@ def build_plan(
     model: onnx.ModelProto,
     profile: Profile,
     *,
+    gpu: Gpu | None = None,
     timing_cache: bytes | None = None,
     on_progress: OnProgress | None = None,
 ) -> Built:
     """Compiles a graph. TensorRT for RTX does so without a GPU; TensorRT needs one.
 
     Args:
+        gpu: that the plan is for; None makes a portable one with TensorRT for RTX.
         timing_cache: of an earlier build by the same module on the same GPU.
         on_progress: called on this thread; what it raises stops the build and is raised here.
 
@@ -193,6 +203,9 @@ def build_plan(
     shapes.set_shape("L", *profile.shapes)
     if config.add_optimization_profile(shapes) < 0:
         raise BuildFailed(f"{module_name(trt)} does not take the profile {profile}")
+    if gpu is not None and needs_own_plan(trt, gpu):
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(_capability(trt, gpu), 0)
     timings = None if is_rtx(trt) else _use_timings(config, timing_cache)
     monitor = None
     if hasattr(trt, "IProgressMonitor"):
@@ -214,6 +227,16 @@ def build_plan(
         seconds=seconds,
         timing_cache=bytes(config.get_timing_cache().serialize()) if timings is not None else None,
     )
+
+
+def _capability(trt: ModuleType, gpu: Gpu) -> Any:
+    name = "SM{}{}".format(*gpu.compute_capability)
+    try:
+        return trt.ComputeCapability.__members__[name]
+    except KeyError:
+        raise BackendUnavailable(
+            f"{module_name(trt)} does not support {gpu}: it needs 7.5 or later"
+        ) from None
 
 
 def _use_timings(config: Any, stored: bytes | None) -> Any:

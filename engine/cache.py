@@ -37,14 +37,15 @@ class PlanKey:
     module: str
     module_version: str
     gpu: str  # "portable", or the GPU that it was tuned for
-    compute_capability: str  # "9.0", or "any"
+    compute_capability: str  # "9.0", or "8.0 and later"
     profile: str
     flags: str
 
     @property
     def file_name(self) -> str:
         """The same for every version of model and module, so that an old plan gives way."""
-        parts = (self.model, self.module, f"cc{self.compute_capability}", self.precision)
+        capability = f"cc{self.compute_capability}"
+        parts = (self.model, self.module, capability, self.precision)
         profile = hashlib.sha256(self.profile.encode()).hexdigest()[:6]
         return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join([*parts, profile])) + ".plan"
 

@@ -21,6 +21,7 @@ from engine.build import (
     is_rtx,
     load_tensorrt,
     module_name,
+    needs_own_plan,
     profile_for,
 )
 from engine.cache import PlanCache, PlanKey, file_sha256
@@ -49,7 +50,7 @@ def plan_key(
     Args:
         gpu: only TensorRT for RTX builds without one.
     """
-    portable = is_rtx(trt) or gpu is None
+    portable = gpu is None or (is_rtx(trt) and not needs_own_plan(trt, gpu))
     return PlanKey(
         model=spec.name,
         model_sha256=file_sha256(spec.path),
@@ -58,7 +59,7 @@ def plan_key(
         module=trt.__name__,
         module_version=trt.__version__,
         gpu="portable" if portable or gpu is None else gpu.name,
-        compute_capability="any"
+        compute_capability="8.0 and later"
         if portable or gpu is None
         else ".".join(map(str, gpu.compute_capability)),
         profile=str(profile),
@@ -107,6 +108,7 @@ def load_or_build(
                 trt,
                 graph,
                 profile,
+                gpu=gpu,
                 timing_cache=cache.timings(key),
                 on_progress=on_progress,
             )
@@ -149,7 +151,7 @@ class Prepared:
 
     path: Path
     module: str  # "tensorrt_rtx 1.7.1.116"
-    target: str  # the GPU, or "every GPU of TensorRT for RTX"
+    target: str  # the GPU, or "every GPU of TensorRT for RTX, Ampere and later"
     profile: Profile
     reason: str  # why it was built, or since when it has been there
     was_built: bool
@@ -195,7 +197,9 @@ def prepare(
     return Prepared(
         path=cache.path(key),
         module=module_name(trt),
-        target="every GPU of TensorRT for RTX" if key.gpu == "portable" else str(gpu),
+        target="every GPU of TensorRT for RTX, Ampere and later"
+        if key.gpu == "portable"
+        else str(gpu),
         profile=profile,
         reason="asked for again" if again else found.reason,
         was_built=found.plan is None,

@@ -14,6 +14,7 @@ import pytest
 from engine.build import BuildProgress, Profile
 from engine.cache import PlanCache
 from engine.driver import Gpu
+from engine.errors import BackendUnavailable
 from engine.plans import load_or_build, measure_fp16, plan_key, prepare
 from engine.spec import ModelSpec, read_spec
 from tests.networks import annealed_model
@@ -94,6 +95,24 @@ def test_a_plan_of_full_tensorrt_is_tied_to_the_gpu(spec: ModelSpec) -> None:
 
     key = plan_key(FullTensorRT(), spec, GPU, precision="fp32", profile=PROFILE)  # type: ignore[arg-type]
     assert (key.gpu, key.compute_capability, key.conversion) == ("NVIDIA H200", "9.0", "none")
+
+
+def test_turing_gets_a_plan_of_its_own(trt: ModuleType, spec: ModelSpec, tmp_path: Path) -> None:
+    """Portable plans of TensorRT for RTX are for Ampere and later."""
+    turing = Gpu(0, "NVIDIA T4", (7, 5), 16 << 30, (13, 0))
+    key = plan_key(trt, spec, turing, precision="fp16", profile=PROFILE)
+    assert (key.gpu, key.compute_capability) == ("NVIDIA T4", "7.5")
+    cache = PlanCache(tmp_path / "plans")
+    own = load_or_build(trt, spec, key, PROFILE, cache, gpu=turing)
+    assert own != plan(trt, spec, cache)
+    assert len(list(cache.folder.glob("*.plan"))) == 2
+
+
+def test_older_gpus_are_refused_in_words(trt: ModuleType, spec: ModelSpec, tmp_path: Path) -> None:
+    pascal = Gpu(0, "GTX 1080", (6, 1), 8 << 30, (12, 0))
+    key = plan_key(trt, spec, pascal, precision="fp16", profile=PROFILE)
+    with pytest.raises(BackendUnavailable, match=r"does not support GTX 1080, .* 6\.1"):
+        load_or_build(trt, spec, key, PROFILE, PlanCache(tmp_path / "plans"), gpu=pascal)
 
 
 def test_the_cost_of_fp16_is_measured_on_photographs(spec: ModelSpec) -> None:
