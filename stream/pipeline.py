@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 
 import av
 
 from stream.colorizer import Colorizer
 from stream.handoff import Channel, StageGroup
+from stream.latency import Latency
 from stream.sinks import Sink
 from stream.sources import Item, Source
 from stream.stats import Stats
@@ -25,6 +27,7 @@ def run(
     *,
     stats: Stats | None = None,
     on_frame: Callable[[Stats], None] | None = None,
+    latency: Latency | None = None,
 ) -> Stats:
     """Colorizes everything the source yields into the sink.
 
@@ -32,10 +35,17 @@ def run(
     The first error anywhere stops all three and is raised once; the caller then finishes or
     abandons the sink.
 
+    A live source never waits: the oldest frame in a full channel is dropped, frames that are late
+    are dropped before inference, and each leaves before the next one comes.
+
     Args:
         on_frame: called on the encoding thread after each frame, for a progress bar.
+        latency: counts the ages and drops of a live source, and says what is late.
     """
     stats = stats or Stats()
+    if source.live:
+        latency = latency or Latency.of(source)
+        colorizer.overlap = 0
     capacity = LIVE_CAPACITY if source.live else FILE_CAPACITY
 
     def is_frame(item: Item) -> bool:
@@ -58,6 +68,8 @@ def run(
                 stats.position_seconds = item.time or 0.0
                 if stats.first_frame_seconds is None:
                     stats.first_frame_seconds = stats.elapsed_seconds
+                if latency is not None:
+                    latency.left(item)
                 if on_frame is not None:
                     on_frame(stats)
             else:
@@ -67,10 +79,28 @@ def run(
         group.start(decode)
         group.start(encode)
         with colored:
-            for item in colorizer.colorize(decoded, stats):
-                colored.put(item)
+            fresh = decoded if latency is None else latency.fresh(decoded)
+            for shot in _of_one_size(fresh):
+                for item in colorizer.colorize(shot, stats):
+                    colored.put(item)
     stats.dropped = decoded.dropped
+    if latency is not None:
+        latency.dropped["queue"] += decoded.dropped
+        stats.dropped = latency.dropped.total()
     return stats
+
+
+def _of_one_size(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
+    """Cuts where the picture's size changes, which a live source may do: colours start anew."""
+    shape: tuple[int, int, str] | None = None
+
+    def current(item: Item) -> tuple[int, int, str] | None:
+        nonlocal shape
+        if isinstance(item, av.VideoFrame):
+            shape = item.width, item.height, item.format.name
+        return shape
+
+    return (shot for _, shot in groupby(items, current))
 
 
 def _timed(source: Source, stats: Stats) -> Iterator[Item]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import av
 import av.error
@@ -25,6 +25,9 @@ from stream.encode import (
 from stream.errors import BadSink, NotYetError, SinkError, SinkExists
 from stream.remux import Copies
 from stream.sources import Item, Source, is_cover
+
+if TYPE_CHECKING:
+    from stream.rtsp import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +57,23 @@ def open_sink(
     options: EncodeOptions | None = None,
     overwrite: bool = False,
     trimmed: bool = False,
+    credentials: Credentials | None = None,
 ) -> Sink:
-    """Opens a sink by its URI: a file's path, `-` (Y4M on stdout) or `null:`.
+    """Opens a sink by its URI: a file's path, `-` (Y4M on stdout), `null:`, `rtsp://@:8554/live`.
+
+    Args:
+        credentials: the login that viewers of an RTSP server need.
 
     Raises:
         SinkExists: the file is there and `overwrite` is not set.
         BadSink: no such container or codec, or the output is the source.
         NotYetError: a kind of sink that this version does not write.
     """
+    from stream.stream_sinks import is_stream, open_stream_sink  # sinks, too: a circle otherwise
+
     name = str(uri)
+    if is_stream(name):
+        return open_stream_sink(name, source, options=options, credentials=credentials)
     if name.startswith(_LATER):
         kind = name.split(":", 1)[0]
         raise NotYetError(f"{kind}: sinks are not part of this version yet; a file, -, or null: is")

@@ -1,0 +1,142 @@
+"""`rtsp://@:8554/live`: the result served to any number of viewers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import av
+
+from stream.encode import EncodeOptions
+from stream.errors import BadSink, SinkError
+from stream.live_encode import LiveEncoder
+from stream.remux import has_adts_header
+from stream.rtsp import Credentials, RtspServer
+from stream.sources import Item, Source
+
+log = logging.getLogger(__name__)
+
+PASSWORD, PASSWORD_FILE = "KINEMACOLOR_PASSWORD", "KINEMACOLOR_PASSWORD_FILE"
+SOUNDS = ("aac", "opus")  # what travels to viewers as it comes
+
+
+def is_served(uri: str) -> bool:
+    """Whether a sink's URI asks to serve: an address of ours, `rtsp://@[ADDRESS][:PORT]/PATH`."""
+    return uri.startswith("rtsp://@")
+
+
+def credentials_for(user: str | None) -> Credentials | None:
+    """The login that viewers need; its password is read from the environment or from a file.
+
+    Raises SinkError when there is a user and no password: it is never on the command line,
+    where every process of the machine could read it.
+    """
+    if user is None:
+        return None
+    password = os.environ.get(PASSWORD, "")
+    if not password and (name := os.environ.get(PASSWORD_FILE)):
+        try:
+            password = Path(name).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SinkError(f"cannot read {name}: {error.strerror}") from error
+    if not password:
+        raise SinkError(f"no password for {user}: set {PASSWORD}, or {PASSWORD_FILE} to a file")
+    return Credentials(user, password)
+
+
+class ServeSink:
+    """Encodes once, and serves every viewer by RTSP; sound in AAC or Opus goes along.
+
+    The address is this machine's own (127.0.0.1) unless the URI names another.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        source: Source,
+        *,
+        options: EncodeOptions | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        parts = urlsplit(uri)
+        try:
+            port = parts.port if parts.port is not None else 8554
+        except ValueError as error:
+            raise BadSink(f"{uri}: expected rtsp://@:PORT/PATH") from error
+        self._encoder = LiveEncoder(source.info.rate, options or EncodeOptions())
+        self.pix_fmts = set(self._encoder.pix_fmts)
+        self.server = RtspServer(
+            parts.hostname or "127.0.0.1",
+            port,
+            parts.path.strip("/") or "live",
+            credentials=credentials,
+            on_key_request=self._encoder.ask_for_key,
+        )
+        self._sound = _sound_of(source)
+        self.server.start()
+        self.server.set_video()
+        if self._sound is not None and self._sound.codec_context.extradata:
+            self._declare(bytes(self._sound.codec_context.extradata))
+        self.description = f"{self._encoder.description}, {self.server.url}"
+
+    def write(self, item: Item) -> None:
+        if isinstance(item, av.VideoFrame):
+            for packet in self._encoder.encode(item):
+                self._publish(packet)
+        elif self._sound is not None and item.stream_index == self._sound.index:
+            self._publish_sound(item)
+
+    def finish(self) -> None:
+        try:
+            for packet in self._encoder.flush():
+                self._publish(packet)
+        finally:
+            self.server.close()
+
+    def abandon(self, *, keep: bool) -> Path | None:
+        self.server.close()
+        return None
+
+    def _publish(self, packet: Any) -> None:
+        seconds = float(packet.pts * packet.time_base)
+        self.server.publish_video(bytes(packet), seconds, packet.is_keyframe)
+
+    def _publish_sound(self, packet: Any) -> None:
+        if packet.pts is None:
+            return
+        data = bytes(packet)
+        if has_adts_header(packet.stream, packet):
+            self._declare(adts_config(data))
+            data = data[7 if data[1] & 1 else 9 :]
+        self.server.publish_audio(data, float(packet.pts * packet.time_base))
+
+    def _declare(self, config: bytes) -> None:
+        context = self._sound.codec_context
+        codec = context.codec.canonical_name
+        self.server.set_audio(
+            codec,
+            sample_rate=context.sample_rate,
+            channels=context.layout.nb_channels,
+            config=config if codec == "aac" else None,
+        )
+
+
+def adts_config(data: bytes) -> bytes:
+    """AAC's AudioSpecificConfig out of a packet's ADTS header (ISO 14496-3, 1.6.2.1 and 1.A.2)."""
+    profile, rate = data[2] >> 6, data[2] >> 2 & 15
+    channels = (data[2] & 1) << 2 | data[3] >> 6
+    return ((profile + 1) << 11 | rate << 7 | channels << 3).to_bytes(2, "big")
+
+
+def _sound_of(source: Source) -> Any:
+    """The first sound stream that viewers take as it is; None where there is none."""
+    sounds = list(source.container.streams.audio)
+    for sound in sounds:
+        if sound.codec_context.codec.canonical_name in SOUNDS:
+            return sound
+    for sound in sounds:
+        log.warning("%s sound is left out: RTSP viewers get AAC or Opus", sound.codec_context.name)
+    return None

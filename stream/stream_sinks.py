@@ -1,0 +1,30 @@
+"""Which live sink a URI names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stream.encode import EncodeOptions
+from stream.sources import Source
+
+if TYPE_CHECKING:
+    from stream.rtsp import Credentials
+    from stream.sinks import Sink
+
+
+def is_stream(uri: str) -> bool:
+    """Whether a URI names a live sink that is part of this version."""
+    return uri.startswith("rtsp://@")
+
+
+def open_stream_sink(
+    uri: str,
+    source: Source,
+    *,
+    options: EncodeOptions | None = None,
+    credentials: Credentials | None = None,
+) -> Sink:
+    """Opens a live sink by its URI. Raises SinkError."""
+    from stream.serve_sink import ServeSink
+
+    return ServeSink(uri, source, options=options, credentials=credentials)
