@@ -41,7 +41,7 @@ def train(
     ] = None,
     hours: Annotated[float | None, typer.Option(min=0.0, help="Budget of time.")] = None,
     pictures: Annotated[int | None, typer.Option(min=1, help="Budget of pictures seen.")] = None,
-    rebalance: Annotated[float, typer.Option(help="Power of the rare-colour weights.")] = 0.5,
+    rebalance: Annotated[float, typer.Option(help="Power of the rare-colour weights.")] = 0.3,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
@@ -84,18 +84,33 @@ def train(
 
 
 def evaluate(
-    data: Annotated[list[Path], typer.Option(help="Zip file or folder of colour pictures.")],
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Zip file or folder of colour pictures.")
+    ] = None,
+    video: Annotated[list[Path] | None, typer.Option(help="Colour clip.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="Packaged name or .onnx file.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Use that many, spread out.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="That many pictures, spread out; frames of a clip.")
+    ] = None,
     backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino, onnxruntime")] = "auto",
     time: Annotated[list[str] | None, typer.Option(help="Also time this backend.")] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE.json")] = None,
     sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Contact sheet.")] = None,
 ) -> None:
-    """Scores models on colour pictures, beside "grey" and "truth"."""
+    """Scores models on colour pictures or clips, beside "grey" and "truth"."""
     from engine import find_model
-    from export.evaluate import evaluate as score
-    from export.evaluate import table
+
+    if bool(data) == bool(video):
+        raise ExportError("give what to score on: either --data or --video")
+    models = [find_model(name) for name in model or ["kinema"]]
+    if video:
+        if time or sheet:
+            raise ExportError("--time and --sheet go with --data, not with --video")
+        _evaluate_video(models, video, json=json, backend=backend, frames=limit or 120)
+        return
+    with _torch_at_hand():
+        from export.evaluate import evaluate as score
+        from export.evaluate import table
 
     with _bar() as bar:
         tasks: dict[str, Any] = {}
@@ -106,14 +121,33 @@ def evaluate(
             bar.update(tasks[name], completed=done)
 
         results = score(
-            [find_model(name) for name in model or ["kinema"]],
-            data,
+            models,
+            data or [],
             json_file=json,
             contact_sheet=sheet,
             limit=limit,
             backend=backend,
             backends_timed=time or (),
             report=show,
+        )
+    print(table(results))
+
+
+def _evaluate_video(
+    models: list[Path], clips: list[Path], *, json: Path | None, backend: str, frames: int
+) -> None:
+    with _torch_at_hand():
+        from export.evaluate_video import evaluate_video, table
+
+    with _bar() as bar:
+        task = bar.add_task("clips", total=len(clips))
+        results = evaluate_video(
+            models,
+            clips,
+            json_file=json,
+            max_frames=frames,
+            backend=backend,
+            report=lambda name, done, total: bar.update(task, completed=done),
         )
     print(table(results))
 

@@ -164,7 +164,7 @@ def default_shapes(entry: networks.Entry) -> list[Shape]:
     """Returns crops of 160 to 224 pixels, so that a network serves several sizes.
 
     Smaller crops train faster, but show things at a smaller scale than a whole picture at the
-    network's own size: with most crops at 128, colours at 192x192 became worse.
+    network's own size: with most crops at 128, colours at 256x256 became worse with training.
     """
     return [Shape(side, count, entry.stride) for side, count in ((160, 32), (192, 24), (224, 16))]
 
