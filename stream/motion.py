@@ -77,6 +77,7 @@ class MotionMeter:
         self._grid = np.dstack([x, y])  # (h, w, 2)
         self._dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._dis.setFinestScale(1)  # the flow is then computed on just the grid of (h, w)
+        self._dis.setPatchStride(6)  # of 8-pixel patches; 4, the preset's, costs half as much again
 
     def measure(self, before: View, now: View) -> Motion:
         past = _match_brightness(before.pixels, now.pixels)

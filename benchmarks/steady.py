@@ -1,0 +1,211 @@
+"""Does steady colour stop the flicker, what does it cost, and is it paid for with colour?
+
+    python -m benchmarks.steady CLIP... [--film FILM] [--frames N] [--model kinema] [--out FOLDER]
+
+Every clip is taken as grey, colorized frame by frame, and smoothed live and as a film, on every
+frame and on key frames only. All are scored against the clip's own colours, beside these ("truth")
+and beside no colours at all ("grey"), after the guided enlargement to the size of L. Prints one
+table and writes it as steady.json; with --film also steady-film.png: one column of that film's
+pixels over time, from left to right, as it is off, live and film.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+from engine import Backend, load
+from engine.spec import ModelSpec
+from export.video_metrics import VideoScores, measure_motion, score_video, to_rgb
+from stream.chroma import EPSILON, extract_L, linear_model, resize
+from stream.colorizer import network_size
+from stream.frames import frame_encoding, plane_view, to_luma_format
+from stream.steady import Steady, SteadyMode, make_steady
+
+Planes = np.ndarray[Any, Any]
+WAYS: dict[str, tuple[SteadyMode, int]] = {
+    "live": ("live", 1),
+    "film": ("film", 1),
+    "live, every 5": ("live", 5),
+    "film, every 5": ("film", 5),
+}
+SCORES = ("warp_error", "colorfulness", "ciede2000", "uncovered_error", "cdc")
+
+
+@dataclass(frozen=True)
+class Clip:
+    L: Planes  # (T, H, W) float32, 0..100, at the network's size
+    truth: Planes  # (T, 2, H, W) float32, CIELAB units; zeros if not asked for
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP")
+    parser.add_argument("--film", type=Path)
+    parser.add_argument("--column", type=float, default=0.5, help="of the film's width, 0 to 1")
+    parser.add_argument("--frames", type=int, default=None, help="of each clip; default: all")
+    parser.add_argument("--model", default="kinema")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    arguments = parser.parse_args()
+    backend = load(arguments.model)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+
+    scores: dict[str, dict[str, VideoScores]] = {}
+    times: dict[str, list[float]] = {}
+    keys: dict[str, list[bool]] = {}
+    for path in arguments.clips:
+        clip = read_clip(path, backend.spec, frames=arguments.frames)
+        scores[path.stem] = compare(clip, backend, times, keys)
+        print(f"{path.stem}: {len(clip.L)} frames", flush=True)
+    cost = {name: float(np.median(values) * 1000) for name, values in times.items()}
+    shares = {name: float(np.mean(asked)) for name, asked in keys.items()}
+    print(table(scores, cost, shares))
+
+    document = {
+        "model": f"{backend.spec.name} {backend.spec.version}",
+        "backend": backend.description,
+        "machine": f"{platform.machine()}, {cv2.getNumThreads()} threads",
+        "median_ms": cost,
+        "share_inferred": shares,
+        "clips": {
+            clip: {way: asdict(score) for way, score in ways.items()}
+            for clip, ways in scores.items()
+        },
+    }
+    (arguments.out / "steady.json").write_text(json.dumps(document, indent=1) + "\n")
+    if arguments.film:
+        film = read_clip(arguments.film, backend.spec, frames=arguments.frames)
+        picture = slices(film, backend, arguments.column)
+        cv2.imwrite(str(arguments.out / "steady-film.png"), picture)
+
+
+def read_clip(path: Path, spec: ModelSpec, *, frames: int | None = None) -> Clip:
+    """Reads a clip as the product does: L comes from the luma plane; the truth from the colours."""
+    L, truth = [], []
+    with av.open(str(path)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number == frames:
+                break
+            height, width = network_size(spec, frame.width, frame.height)
+            grey = to_luma_format(frame)
+            luma = resize(plane_view(grey, 0), width, height)
+            L.append(extract_L(luma, frame_encoding(grey).encoding))
+            rgb = resize(frame.to_ndarray(format="rgb24"), width, height)
+            lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+            truth.append(lab[..., 1:].transpose(2, 0, 1))
+    return Clip(np.stack(L), np.stack(truth))
+
+
+def compare(
+    clip: Clip, backend: Backend, times: dict[str, list[float]], keys: dict[str, list[bool]]
+) -> dict[str, VideoScores]:
+    """Scores every way of colorizing one clip; adds seconds a frame to `times`."""
+    off = list(infer(clip.L, backend, times.setdefault("off", [])))
+    motion = measure_motion(clip.L)
+    ways = {
+        "truth": clip.truth,
+        "grey": np.zeros_like(clip.truth),
+        "off": enlarge(clip.L, off),
+    }
+    for name, (mode, every) in WAYS.items():
+        steady = make_steady(mode, every=every)
+        planes = smooth(clip.L, off, steady, times.setdefault(name, []), keys.setdefault(name, []))
+        ways[name] = enlarge(clip.L, planes)
+    return {name: score_video(clip.L, ab, clip.truth, motion) for name, ab in ways.items()}
+
+
+def infer(L: Planes, backend: Backend, times: list[float]) -> Iterator[Planes]:
+    backend(L[:1, None])  # the first call of a shape compiles
+    for frame in L:
+        begin = time.perf_counter()
+        ab = backend(frame[None, None])[0]
+        times.append(time.perf_counter() - begin)
+        yield ab
+
+
+def smooth(
+    L: Planes, off: list[Planes], steady: Steady, times: list[float], asked: list[bool]
+) -> list[Planes]:
+    """Runs one stream; film's work comes in bursts, so its times are means over its blocks."""
+    ready: list[Planes] = []
+    busy = 0.0
+    held = 0
+    for frame, ab in zip(L, off, strict=True):
+        begin = time.perf_counter()
+        asked.append(steady.wants(frame))
+        final = steady.push(frame, ab if asked[-1] else None)
+        busy += time.perf_counter() - begin
+        held += 1
+        if final:
+            times.extend([busy / held] * held)
+            busy, held = 0.0, 0
+        ready += final
+    return ready + steady.flush()
+
+
+def enlarge(L: Planes, planes: list[Planes]) -> Planes:
+    """Returns (T, 2, H, W): ab at the size of L, as `stream.chroma` enlarges it."""
+    height, width = L.shape[1:]
+    big = []
+    for frame, ab in zip(L, planes, strict=True):
+        guide = resize(frame, ab.shape[2], ab.shape[1]) / 100
+        slope, offset = linear_model(guide, cv2.merge(list(ab)), EPSILON)
+        slope, offset = (cv2.resize(part, (width, height)) for part in (slope, offset))
+        big.append((slope * (frame / 100)[..., None] + offset).transpose(2, 0, 1))
+    return np.array(big, np.float32)
+
+
+def table(
+    scores: dict[str, dict[str, VideoScores]], cost: dict[str, float], shares: dict[str, float]
+) -> str:
+    """Means over clips, each clip counting the same, as percent of per-frame inference."""
+
+    def mean(way: str, score: str) -> float:
+        return float(np.mean([getattr(ways[way], score) for ways in scores.values()]))
+
+    names = [*WAYS, "off", "truth", "grey"]
+    lines = [
+        "                 warp error  colorfulness  CIEDE2000  uncovered  CDC of truth's"
+        "  inferred  ms a frame",
+    ]
+    for name in names:
+        of_off = [100 * mean(name, score) / mean("off", score) for score in SCORES[:4]]
+        cdc = mean(name, "cdc") / mean("truth", "cdc")
+        ms = f"{cost[name]:10.2f}" if name in cost else " " * 10
+        share = f"{100 * shares[name]:7.0f} %" if name in shares else " " * 9
+        columns = "  ".join(f"{value:9.1f} %" for value in of_off)
+        lines.append(f"{name:15}  {columns}  {cdc:12.2f}  {share}  {ms}")
+    return "\n".join(lines)
+
+
+def slices(film: Clip, backend: Backend, column: float) -> Planes:
+    """Returns BGR: one column over time, off above live above film, three pixels a frame."""
+    x = round(column * (film.L.shape[2] - 1))
+    off = list(infer(film.L, backend, []))
+    strips = []
+    for mode in ("off", "live", "film"):
+        ab = enlarge(film.L, smooth(film.L, off, make_steady(mode), [], []))
+        pictures = [
+            to_rgb(L[:, x : x + 1], planes[:, :, x : x + 1])
+            for L, planes in zip(film.L, ab, strict=True)
+        ]
+        strip = cv2.resize(np.hstack(pictures), None, fx=3, fy=2, interpolation=cv2.INTER_NEAREST)
+        cv2.putText(strip, mode, (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2)
+        strips += [strip, np.full((6, strip.shape[1], 3), 255, np.uint8)]
+    return np.vstack(strips[:-1])[..., ::-1]
+
+
+if __name__ == "__main__":
+    main()
