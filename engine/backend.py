@@ -81,10 +81,12 @@ def load(
             from engine.handover import open_beside
 
             on_cpu, _ = choose_cpu()
+            # The processor stands in until the engine is built; it need not have fp16.
+            meanwhile: Precision = "auto" if precision == "fp16" else precision
             return open_beside(
                 spec,
                 precision,
-                lambda: load(spec.path, on_cpu, "auto", threads=threads),
+                lambda: load(spec.path, on_cpu, meanwhile, threads=threads),
             )
         case "openvino":
             from engine.openvino_backend import OpenVINOBackend

@@ -422,6 +422,18 @@ def test_bfloat16_is_refused_with_another_way(
         find_plan(spec, precision="bf16")
 
 
+@without_gpu
+def test_a_precision_that_was_asked_for_is_kept_on_the_processor(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """auto may take another backend than TensorRT, but never another arithmetic in silence."""
+    monkeypatch.setattr("engine.backend.choose", lambda: ("tensorrt", "a GPU that is not there"))
+    backend = load(spec.path, precision="fp32")
+    assert backend.precision == "fp32"
+    assert "no TensorRT: no NVIDIA driver" in caplog.text
+    backend.close()
+
+
 @pytest.mark.needs_gpu
 def test_on_a_gpu_the_colours_are_those_of_the_processor(
     spec: ModelSpec, reference: OnnxRuntimeBackend, tmp_path: Path
