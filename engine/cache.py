@@ -134,6 +134,14 @@ class PlanCache:
     def store_timings(self, key: PlanKey, timings: bytes) -> None:
         self._write(self._timings(key), timings)
 
+    def jit(self, key: PlanKey, gpu: str) -> bytes | None:
+        """Kernels that TensorRT for RTX finished for a portable plan on a GPU of this name."""
+        path = self._jit(key, gpu)
+        return path.read_bytes() if path.exists() and _is_private(path) else None
+
+    def store_jit(self, key: PlanKey, gpu: str, kernels: bytes) -> None:
+        self._write(self._jit(key, gpu), kernels)
+
     @contextmanager
     def lock(self, key: PlanKey, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
         """Holds off every other process that wants the same plan; ends with the process.
@@ -160,6 +168,9 @@ class PlanCache:
     def _timings(self, key: PlanKey) -> Path:
         name = f"{key.module}-{key.module_version}-{key.gpu}"
         return self.folder / (re.sub(r"[^A-Za-z0-9.]+", "-", name) + ".timings")
+
+    def _jit(self, key: PlanKey, gpu: str) -> Path:
+        return self.path(key).with_suffix("." + re.sub(r"[^A-Za-z0-9]+", "-", gpu) + ".jit")
 
     def _make_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -47,6 +47,7 @@ class TensorRTBackend:
 
     Args:
         batch: pictures in a batch; shrinks, and says so, where device memory does not suffice.
+        on_close: called with the engine before it is closed.
     """
 
     name = "tensorrt"
@@ -59,7 +60,9 @@ class TensorRTBackend:
         precision: str,
         description: str,
         batch: int = FILE_BATCH,
+        on_close: Callable[[LoadedEngine], None] | None = None,
     ) -> None:
+        self._on_close = on_close
         self.spec, self.precision, self.description = spec, precision, description
         self.engine = engine
         self._batch = max(1, min(batch, engine.largest_batch))
@@ -93,7 +96,11 @@ class TensorRTBackend:
     def close(self) -> None:
         self._open = None
         self._running.clear()
-        self.engine.close()
+        try:
+            if self._on_close is not None:
+                self._on_close(self.engine)
+        finally:
+            self.engine.close()
 
     def finish(self, batch: Batch) -> NDArray[np.float32]:
         """Returns a batch's ab, once it is there; starts the batch if nobody has."""
@@ -261,7 +268,9 @@ def open_plan(
     while True:
         device = device or PyCudaDevice(plan.gpu.index)
         try:
-            engine = LoadedEngine(plan.trt, blob, device, logger=make_logger(plan.trt))
+            kept = plan.cache.jit(plan.key, plan.gpu.name)
+            logger = make_logger(plan.trt)
+            engine = LoadedEngine(plan.trt, blob, device, logger=logger, jit=kept)
         except PlanRejected as error:
             device.close()
             device = None
@@ -272,12 +281,19 @@ def open_plan(
             blob, was_built = plan.load_or_build(on_progress), True
         else:
             break
+
+    def keep_kernels(engine: LoadedEngine) -> None:
+        finished = engine.jit()
+        if finished is not None and finished != kept:
+            plan.cache.store_jit(plan.key, plan.gpu.name, finished)
+
     return TensorRTBackend(
         plan.spec,
         engine,
         precision=plan.precision,
         description=f"{module_name(plan.trt)}, {plan.precision}, {plan.gpu.name}",
         batch=batch,
+        on_close=keep_kernels,
     )
 
 

@@ -65,6 +65,7 @@ class LoadedEngine:
 
     Args:
         plan: from the cache, so made by this very TensorRT. A plan is executable code.
+        jit: kernels that TensorRT for RTX finished on this GPU before; see `jit`.
         graphs: replay each shape as a CUDA graph from its second run on. TensorRT for RTX has
             its own switch for that, which is set instead.
 
@@ -72,7 +73,14 @@ class LoadedEngine:
     """
 
     def __init__(
-        self, trt: ModuleType, plan: bytes, device: Device, *, logger: Any, graphs: bool = True
+        self,
+        trt: ModuleType,
+        plan: bytes,
+        device: Device,
+        *,
+        logger: Any,
+        jit: bytes | None = None,
+        graphs: bool = True,
     ) -> None:
         self.trt, self.device, self._logger = trt, device, logger
         self._graphs = graphs and not is_rtx(trt)
@@ -90,7 +98,8 @@ class LoadedEngine:
                     f"{module_name(trt)} rejects the plan: {reason}", lasting=lasting
                 )
             self._check_tensors()
-            self._context = self._make_context(graphs)
+            self._jit: Any = None
+            self._context = self._make_context(graphs, jit)
             self.compute = device.cuda_stream()
             self._copy_in, self._copy_out = device.cuda_stream(), device.cuda_stream()
         self.largest_batch = int(self._engine.get_tensor_profile_shape("L", 0)[2][0])
@@ -144,13 +153,18 @@ class LoadedEngine:
         with self.device.current():
             return self._set_shape(shape)
 
+    def jit(self) -> bytes | None:
+        """The kernels that TensorRT for RTX has finished by now, for the next start; else None."""
+        with self.device.current():
+            return None if self._jit is None else bytes(self._jit.serialize())
+
     def close(self) -> None:
         """Frees everything, in the order that TensorRT wants, and the device's context last."""
         with self.device.current():
             for cuda_stream in (self._copy_in, self.compute, self._copy_out):
                 cuda_stream.synchronize()
             self._drop_graphs()
-            self._context = self._engine = self._runtime = None
+            self._context = self._jit = self._engine = self._runtime = None
             self._release_buffers()
             self.compute = self._copy_in = self._copy_out = None
         self.device.close()
@@ -214,7 +228,7 @@ class LoadedEngine:
         events = (device.event(), device.event(), device.event())
         return Slot(L, ab, L_device, ab_device, *events)
 
-    def _make_context(self, graphs: bool) -> Any:
+    def _make_context(self, graphs: bool, jit: bytes | None) -> Any:
         trt, engine = self.trt, self._engine
         # Scratch memory for the shapes in use, instead of for the largest that the plan allows.
         strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -225,6 +239,10 @@ class LoadedEngine:
             config.set_execution_context_allocation_strategy(strategy)
             if graphs:
                 config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            self._jit = config.create_runtime_cache()
+            if jit is not None and not self._jit.deserialize(jit):
+                log.info("the kept kernels are of another GPU or driver: they are made anew")
+            config.set_runtime_cache(self._jit)
             context = engine.create_execution_context(config)
         if context is None:
             raise PlanRejected(f"{module_name(trt)} makes no context: {self._logger.said()}")

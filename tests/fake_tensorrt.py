@@ -246,10 +246,29 @@ class FakeEngine:
         return [(1, 1, 32, 32), (n, 1, h, w), (n, 1, h, w)]
 
     def create_runtime_config(self) -> Any:
-        return SimpleNamespace(set_execution_context_allocation_strategy=lambda strategy: None)
+        return SimpleNamespace(
+            set_execution_context_allocation_strategy=lambda strategy: None,
+            create_runtime_cache=FakeRuntimeCache,
+            set_runtime_cache=lambda kernels: True,
+        )
 
     def create_execution_context(self, config: Any) -> FakeContext:
         return FakeContext(self)
+
+
+class FakeRuntimeCache:
+    """Finished kernels of TensorRT for RTX: takes back what it gave out, and nothing else."""
+
+    def __init__(self) -> None:
+        self._kernels = b"kernels"
+
+    def deserialize(self, kernels: bytes) -> bool:
+        fits = kernels.startswith(b"kernels")
+        self._kernels = kernels + b" again" if fits else self._kernels
+        return fits
+
+    def serialize(self) -> bytes:
+        return self._kernels
 
 
 class FakeContext:

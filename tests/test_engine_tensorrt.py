@@ -237,8 +237,8 @@ class OnnxPlan(Plan):
         return self.spec.path.read_bytes()
 
 
-def plan_for(spec: ModelSpec, folder: Path, device: FakeDevice) -> OnnxPlan:
-    trt, profile = FakeTensorRT(device), Profile()
+def plan_for(spec: ModelSpec, folder: Path, device: FakeDevice, name: str = "tensorrt") -> OnnxPlan:
+    trt, profile = FakeTensorRT(device, name=name), Profile()
     key = plan_key(trt, spec, GPU, precision="fp16", profile=profile)  # type: ignore[arg-type]
     return OnnxPlan(trt, GPU, spec, "fp16", profile, key, PlanCache(folder))  # type: ignore[arg-type]
 
@@ -263,6 +263,29 @@ def test_a_plan_that_tensorrt_rejects_is_built_once_more(
     assert backend.description == "tensorrt 0, fp16, Stand-in"
     assert backend(pictures(1)).shape == (1, 2, 16, 24)
     backend.close()
+
+
+def test_kernels_that_were_finished_on_this_gpu_are_kept_for_the_next_start(
+    spec: ModelSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """TensorRT for RTX finishes its kernels on the GPU, which takes seconds each time."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("engine.tensorrt_backend.make_logger", lambda trt: FakeLogger())
+    kept = []
+    for _ in range(3):
+        device = FakeDevice()
+        plan = plan_for(spec, tmp_path / "plans", device, "tensorrt_rtx")
+        open_plan(plan, device=device).close()
+        kept.append(plan.cache.jit(plan.key, GPU.name))
+    assert kept == [b"kernels", b"kernels again", b"kernels again again"]
+    plan.cache.store_jit(plan.key, GPU.name, b"of another driver")
+    open_plan(plan, device=FakeDevice()).close()
+    assert "of another GPU or driver" in caplog.text
+    assert plan.cache.jit(plan.key, GPU.name) == b"kernels"
+    assert plan.cache.jit(plan.key, "another GPU") is None
 
 
 def test_a_plan_that_no_build_can_mend_is_kept(
