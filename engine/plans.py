@@ -29,7 +29,7 @@ from engine.cuda import PyCudaDevice
 from engine.driver import Gpu, NoGpu, find_gpu
 from engine.errors import BackendUnavailable
 from engine.fp16 import CONVERSION
-from engine.fp16_error import ColorError, color_error, sample_pictures
+from engine.fp16_error import MEAN_LIMIT, ColorError, color_error, sample_pictures
 from engine.spec import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -194,6 +194,9 @@ def prepare(
         cache.discard(key)
     found = cache.find(key)
     load_or_build(trt, spec, key, profile, cache, gpu=gpu, on_progress=on_progress)
+    error = measure_fp16(spec) if precision == "fp16" else None
+    if error is not None and error.mean > MEAN_LIMIT:
+        log.warning("FP16 shows in the colours of %s: use --precision fp32", spec.name)
     return Prepared(
         path=cache.path(key),
         module=module_name(trt),
@@ -203,5 +206,5 @@ def prepare(
         profile=profile,
         reason="asked for again" if again else found.reason,
         was_built=found.plan is None,
-        fp16=measure_fp16(spec) if precision == "fp16" else None,
+        fp16=error,
     )

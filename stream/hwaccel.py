@@ -2,8 +2,8 @@
 
 NVDEC's surfaces are reached by DLPack. The luma stays where it is; only L at the network's size
 comes to the host, for temporal smoothing, and ab goes back. The chroma is written into the
-surface itself: what NVDEC hands out is a copy of its reference picture, so later pictures do not
-suffer. No GPU has run this yet; all but decoder and encoder is tested on NV12 and P010 frames in
+surface itself: unless told otherwise (AV_HWACCEL_FLAG_UNSAFE_OUTPUT), FFmpeg hands out a copy of
+the decoder's reference, so later pictures do not suffer and any number may be held. No GPU has run this yet; all but decoder and encoder is tested on NV12 and P010 frames in
 host memory, with the kernels built for the processor.
 """
 
@@ -35,8 +35,6 @@ from stream.steady import Steady
 
 log = logging.getLogger(__name__)
 
-# Surfaces that frames under way and frames held back by smoothing may keep from the decoder.
-EXTRA_SURFACES = 40
 _LAYOUTS = {"nv12": 0, "p010le": 6}  # and how far their codes are shifted up
 
 
@@ -72,7 +70,6 @@ def open_cuda_source(
             codec = stream.codec_context.name
             container.close()
             raise BadSource(f"NVDEC does not decode {codec}: leave --hwaccel out")
-        stream.codec_context.options = {"extra_hw_frames": str(EXTRA_SURFACES)}
     return ContainerSource(
         name, container, start_seconds=start_seconds, duration_seconds=duration_seconds
     )
