@@ -194,8 +194,8 @@ def prepare(
         cache.discard(key)
     found = cache.find(key)
     load_or_build(trt, spec, key, profile, cache, gpu=gpu, on_progress=on_progress)
-    error = measure_fp16(spec) if precision == "fp16" else None
-    if error is not None and error.mean > MEAN_LIMIT:
+    cost = measure_fp16(spec) if precision == "fp16" else None
+    if cost is not None and cost.mean > MEAN_LIMIT:
         log.warning("FP16 shows in the colours of %s: use --precision fp32", spec.name)
     return Prepared(
         path=cache.path(key),
@@ -206,5 +206,5 @@ def prepare(
         profile=profile,
         reason="asked for again" if again else found.reason,
         was_built=found.plan is None,
-        fp16=error,
+        fp16=cost,
     )

@@ -3,8 +3,10 @@
 NVDEC's surfaces are reached by DLPack. The luma stays where it is; only L at the network's size
 comes to the host, for temporal smoothing, and ab goes back. The chroma is written into the
 surface itself: unless told otherwise (AV_HWACCEL_FLAG_UNSAFE_OUTPUT), FFmpeg hands out a copy of
-the decoder's reference, so later pictures do not suffer and any number may be held. No GPU has run this yet; all but decoder and encoder is tested on NV12 and P010 frames in
-host memory, with the kernels built for the processor.
+the decoder's reference, so later pictures do not suffer and any number may be held.
+
+No GPU has run this yet; all but decoder and encoder is tested on NV12 and P010 frames in host
+memory, with the kernels built for the processor.
 """
 
 from __future__ import annotations
