@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def is_stream(uri: str) -> bool:
     """Whether a URI names a live sink that is part of this version."""
-    return uri.startswith("rtsp://@")
+    return uri.startswith("rtsp://")
 
 
 def open_stream_sink(
@@ -25,6 +25,8 @@ def open_stream_sink(
     credentials: Credentials | None = None,
 ) -> Sink:
     """Opens a live sink by its URI. Raises SinkError."""
-    from stream.serve_sink import ServeSink
+    from stream.publish_sink import open_push_sink, open_serve_sink
 
-    return ServeSink(uri, source, options=options, credentials=credentials)
+    if uri.startswith("rtsp://@"):
+        return open_serve_sink(uri, source, options=options, credentials=credentials)
+    return open_push_sink(uri, source, options=options)

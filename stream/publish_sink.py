@@ -1,11 +1,11 @@
-"""`rtsp://@:8554/live`: the result served to any number of viewers."""
+"""RTSP out: the result served to any number of viewers, or pushed to a server that does."""
 
 from __future__ import annotations
 
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 import av
@@ -13,6 +13,7 @@ import av
 from stream.encode import EncodeOptions
 from stream.errors import BadSink, SinkError
 from stream.live_encode import LiveEncoder
+from stream.push import RtspPusher
 from stream.remux import has_adts_header
 from stream.rtsp import Credentials, RtspServer
 from stream.sources import Item, Source
@@ -47,40 +48,73 @@ def credentials_for(user: str | None) -> Credentials | None:
     return Credentials(user, password)
 
 
-class ServeSink:
-    """Encodes once, and serves every viewer by RTSP; sound in AAC or Opus goes along.
+class Publisher(Protocol):
+    """Takes coded pictures and sound: our server, or the way to another one."""
 
-    The address is this machine's own (127.0.0.1) unless the URI names another.
-    """
-
-    def __init__(
+    @property
+    def url(self) -> str: ...
+    def set_video(self, extradata: bytes | None = None) -> None: ...
+    def set_audio(
         self,
-        uri: str,
-        source: Source,
+        codec: Literal["aac", "opus"],
         *,
-        options: EncodeOptions | None = None,
-        credentials: Credentials | None = None,
-    ) -> None:
-        parts = urlsplit(uri)
-        try:
-            port = parts.port if parts.port is not None else 8554
-        except ValueError as error:
-            raise BadSink(f"{uri}: expected rtsp://@:PORT/PATH") from error
-        self._encoder = LiveEncoder(source.info.rate, options or EncodeOptions())
-        self.pix_fmts = set(self._encoder.pix_fmts)
-        self.server = RtspServer(
-            parts.hostname or "127.0.0.1",
-            port,
-            parts.path.strip("/") or "live",
-            credentials=credentials,
-            on_key_request=self._encoder.ask_for_key,
-        )
+        sample_rate: int,
+        channels: int,
+        config: bytes | None = None,
+    ) -> None: ...
+    def publish_video(self, access_unit: bytes, pts_seconds: float, is_key: bool) -> None: ...
+    def publish_audio(self, frame: bytes, pts_seconds: float) -> None: ...
+    def close(self) -> None: ...
+
+
+def open_serve_sink(
+    uri: str,
+    source: Source,
+    *,
+    options: EncodeOptions | None = None,
+    credentials: Credentials | None = None,
+) -> PublishSink:
+    """Serves at an address of this machine: 127.0.0.1 unless the URI names another.
+
+    Raises SinkError when that address is taken, or a codec other than H.264 is asked for.
+    """
+    parts = urlsplit(uri)
+    try:
+        port = parts.port if parts.port is not None else 8554
+    except ValueError as error:
+        raise BadSink(f"{uri}: expected rtsp://@:PORT/PATH") from error
+    encoder = LiveEncoder(source.info.rate, options or EncodeOptions())
+    server = RtspServer(
+        parts.hostname or "127.0.0.1",
+        port,
+        parts.path.strip("/") or "live",
+        credentials=credentials,
+        on_key_request=encoder.ask_for_key,
+    )
+    server.start()
+    return PublishSink(source, encoder, server)
+
+
+def open_push_sink(
+    url: str, source: Source, *, options: EncodeOptions | None = None
+) -> PublishSink:
+    """Pushes to a server: over TCP, or with `?udp` at the URL's end over UDP."""
+    encoder = LiveEncoder(source.info.rate, options or EncodeOptions())
+    return PublishSink(source, encoder, RtspPusher(url, on_key_request=encoder.ask_for_key))
+
+
+class PublishSink:
+    """Encodes once, without delay; sound in AAC or Opus goes along as it is."""
+
+    def __init__(self, source: Source, encoder: LiveEncoder, publisher: Publisher) -> None:
+        self._encoder = encoder
+        self.publisher = publisher
+        self.pix_fmts = set(encoder.pix_fmts)
+        self.description = f"{encoder.description}, {publisher.url}"
         self._sound = _sound_of(source)
-        self.server.start()
-        self.server.set_video()
+        publisher.set_video()
         if self._sound is not None and self._sound.codec_context.extradata:
             self._declare(bytes(self._sound.codec_context.extradata))
-        self.description = f"{self._encoder.description}, {self.server.url}"
 
     def write(self, item: Item) -> None:
         if isinstance(item, av.VideoFrame):
@@ -94,15 +128,15 @@ class ServeSink:
             for packet in self._encoder.flush():
                 self._publish(packet)
         finally:
-            self.server.close()
+            self.publisher.close()
 
     def abandon(self, *, keep: bool) -> Path | None:
-        self.server.close()
+        self.publisher.close()
         return None
 
     def _publish(self, packet: Any) -> None:
         seconds = float(packet.pts * packet.time_base)
-        self.server.publish_video(bytes(packet), seconds, packet.is_keyframe)
+        self.publisher.publish_video(bytes(packet), seconds, packet.is_keyframe)
 
     def _publish_sound(self, packet: Any) -> None:
         if packet.pts is None:
@@ -111,12 +145,12 @@ class ServeSink:
         if has_adts_header(packet.stream, packet):
             self._declare(adts_config(data))
             data = data[7 if data[1] & 1 else 9 :]
-        self.server.publish_audio(data, float(packet.pts * packet.time_base))
+        self.publisher.publish_audio(data, float(packet.pts * packet.time_base))
 
     def _declare(self, config: bytes) -> None:
         context = self._sound.codec_context
         codec = context.codec.canonical_name
-        self.server.set_audio(
+        self.publisher.set_audio(
             codec,
             sample_rate=context.sample_rate,
             channels=context.layout.nb_channels,

@@ -20,8 +20,15 @@ from stream.frames import plane_view
 from stream.live import LiveOptions
 from stream.network import open_network_source
 from stream.pipeline import run
-from stream.rtsp import CannotServe
-from stream.serve_sink import PASSWORD, PASSWORD_FILE, ServeSink, adts_config, credentials_for
+from stream.publish_sink import (
+    PASSWORD,
+    PASSWORD_FILE,
+    PublishSink,
+    adts_config,
+    credentials_for,
+    open_serve_sink,
+)
+from stream.rtsp import CannotServe, RtspServer
 from stream.sinks import open_sink
 from stream.sources import open_source
 from stream.stats import Stats
@@ -44,12 +51,13 @@ def test_a_film_as_if_live_is_seen_in_colour_with_its_sound(
     )
     source = open_source(film, live=LiveOptions(realtime=True, loop=True), duration_seconds=6.0)
     sink = open_sink("rtsp://@:0/live", source, options=EncodeOptions(preset="ultrafast"))
-    assert isinstance(sink, ServeSink)
+    assert isinstance(sink, PublishSink)
+    assert isinstance(sink.publisher, RtspServer)
     seen: list[av.VideoFrame] = []
     sounds: list[av.Packet] = []
 
     def watch() -> None:
-        viewer = open_network_source(sink.server.url, give_up_seconds=1)
+        viewer = open_network_source(sink.publisher.url, give_up_seconds=1)
         for item in viewer:
             (seen if isinstance(item, av.VideoFrame) else sounds).append(item)
             if len(seen) == 30:
@@ -77,21 +85,21 @@ def test_a_film_as_if_live_is_seen_in_colour_with_its_sound(
     assert len(sounds) > 10
     chroma = plane_view(seen[-1], 2)
     assert abs(int(np.median(chroma)) - 128) > 3
-    assert sink.server.stats().dropped == {}
+    assert sink.publisher.stats().dropped == {}
 
 
 def test_a_picture_that_changes_its_size_is_followed() -> None:
     source = open_source("test:160x120@25#1")
-    sink = ServeSink("rtsp://@:0/x", source, options=EncodeOptions(preset="ultrafast"))
+    sink = open_serve_sink("rtsp://@:0/x", source, options=EncodeOptions(preset="ultrafast"))
     sizes: list[tuple[int, int]] = []
     units = []
-    publish = sink.server.publish_video
+    publish = sink.publisher.publish_video
 
     def note(data: bytes, seconds: float, is_key: bool) -> None:
         units.append((data, is_key))
         publish(data, seconds, is_key)
 
-    sink.server.publish_video = note  # type: ignore[method-assign]
+    sink.publisher.publish_video = note  # type: ignore[method-assign]
     for number, (width, height) in enumerate([(160, 120)] * 3 + [(97, 71)] * 3 + [(160, 120)] * 2):
         frame = av.VideoFrame(width, height, "yuv420p")
         frame.pts, frame.time_base = 3600 * number, Fraction(1, 90000)
@@ -108,13 +116,14 @@ def test_a_picture_that_changes_its_size_is_followed() -> None:
 
 def test_a_taken_port_and_a_codec_that_no_player_takes_are_errors() -> None:
     source = open_source("test:64x48@25#1")
-    sink = ServeSink("rtsp://@:0/live", source)
+    sink = open_serve_sink("rtsp://@:0/live", source)
+    assert isinstance(sink.publisher, RtspServer)
     with pytest.raises(CannotServe, match="cannot serve"):
-        ServeSink(f"rtsp://@:{sink.server.port}/live", source)
+        open_serve_sink(f"rtsp://@:{sink.publisher.port}/live", source)
     with pytest.raises(BadSink, match=r"H\.264"):
-        ServeSink("rtsp://@:0/live", source, options=EncodeOptions(codec="hevc"))
+        open_serve_sink("rtsp://@:0/live", source, options=EncodeOptions(codec="hevc"))
     with pytest.raises(BadSink, match="PORT"):
-        ServeSink("rtsp://@:many/live", source)
+        open_serve_sink("rtsp://@:many/live", source)
     sink.abandon(keep=False)
     source.close()
 
