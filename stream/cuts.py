@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -44,21 +45,26 @@ class ShotLinker:
         self._known_cuts = None if cuts is None else frozenset(cuts)
         self._index = -1
         self._before: View | None = None
+        self._recent: deque[tuple[int, View]] = deque(maxlen=FLASH_FRAMES + 1)
         self._left: tuple[int, View] | None = None  # the last frame of the shot that a cut left
         self._meter = MotionMeter(1, 1)
 
     def start_over(self) -> None:
         """The next frame starts a new stream; numbering goes on."""
         self._before = self._left = None
+        self._recent.clear()
 
     def link(self, view: View) -> Link:
         """Takes the next frame."""
         self._index += 1
         index, before = self._index, self._before
+        recent = list(self._recent)
         self._before = view
+        self._recent.append((index, view))
         if before is None or before.L.shape != view.L.shape:
             self._meter = MotionMeter(view.L.shape[1], view.L.shape[0])
             self._left = None
+            self._recent = deque([(index, view)], FLASH_FRAMES + 1)
             return Link(index, view, is_cut=before is not None)
         if self._known_cuts is not None and index in self._known_cuts:
             return Link(index, view, is_cut=True)
@@ -67,14 +73,16 @@ class ShotLinker:
             return Link(index, view, index - 1, motion)
 
         cut = not _same_shot(before, view, motion.back)
-        if self._left is not None:
-            left, picture = self._left
+        # After a cut the shot before it may come back: then it was a flash. And what looks like a
+        # cut may be the end of a brighter or darker spell whose beginning did not look like one.
+        earlier = [self._left] if self._left is not None else recent[:1] if cut else []
+        for parent, picture in earlier:
             across = self._meter.measure(picture, view)
             if _same_shot(picture, view, across.back):
                 self._left = None
-                return Link(index, view, left, across)
-            if index - left > FLASH_FRAMES:
-                self._left = None
+                return Link(index, view, parent, across)
+        if self._left is not None and index - self._left[0] > FLASH_FRAMES:
+            self._left = None
         if not cut:
             return Link(index, view, index - 1, motion)
         self._left = self._left or (index - 1, before)
