@@ -126,6 +126,12 @@ def add_video_stream(
     try:
         if container.format.name == "avi" and encoder in ("libx264", "libx265"):
             settings = {**settings, "bf": "0"}  # AVI keeps no times: reordered frames come late
+        if encoder == "libx265" and (frame.width % 2 or frame.height % 2):
+            # x265 writes past its buffers for some of them (33x100, 37x53 in 4:4:4).
+            raise BadSink(
+                f"libx265 takes no picture of odd size ({frame.width}x{frame.height}): "
+                "use --codec h264 or ffv1"
+            )
         if encoder == "ffv1" and min(frame.width, frame.height) < _SMALLEST_SLICED:
             settings = {k: v for k, v in settings.items() if k != "slices"}
         stream = container.add_stream(encoder, rate=rate, options=settings)

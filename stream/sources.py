@@ -137,7 +137,8 @@ class ContainerSource:
         self.damaged = 0
         self.repaired = 0
         self._start = start_seconds
-        self._end = None if duration_seconds is None else start_seconds + duration_seconds
+        # A microsecond less: 0.8 + 0.4 is a little more than 1.2.
+        self._end = None if duration_seconds is None else start_seconds + duration_seconds - 1e-6
         if seconds is not None:
             seconds = max(0.0, min(seconds, self._end or seconds) - start_seconds)
         trimmed = start_seconds > 0 or self._end is not None

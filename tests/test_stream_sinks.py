@@ -1,0 +1,232 @@
+"""One suite over the sinks, and the pipe that other programs read."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from stream.errors import BadSink, NotYetError, SinkError, SinkExists
+from stream.sinks import check_target, open_sink
+from stream.sources import open_source
+from tests import media
+from tests.command import TIMEOUT_SECONDS, colorize, command_line, environment, kinemacolor
+from tests.models import write_model
+
+CONTAINERS = ["out.mkv", "out.mp4", "out.mov", "out.m4v", "out.ts", "out.webm", "out.nut"]
+
+
+@pytest.mark.parametrize("sink", CONTAINERS)
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.mp4"])
+def test_every_frame_keeps_its_time_in_every_container(
+    tmp_path: Path, name: str, sink: str
+) -> None:
+    clip = media.write_clip(
+        tmp_path / name,
+        codec="libx264",
+        frames=10,
+        pts=[3, 4, 8, 9, 23, 24, 25, 43, 80, 83],
+        time_base=Fraction(1, 90),
+    )
+    codec = "vp9" if sink.endswith("webm") else "h264"
+    report = colorize(clip, tmp_path / sink, codec=codec)
+    assert report["frames_in"] == report["frames_out"] == 10
+    ours, theirs = media.frame_times(clip), media.frame_times(tmp_path / sink)
+    steps = [[float(b - a) for a, b in itertools.pairwise(times)] for times in (ours, theirs)]
+    # Matroska counts in milliseconds; each end of a step may be rounded.
+    assert steps[1] == pytest.approx(steps[0], abs=0.0011)
+    if not sink.endswith(("ts", "nut")):  # they cannot start at a negative time: all is moved
+        assert float(theirs[0]) == pytest.approx(float(ours[0]), abs=0.0006)
+
+
+def test_mp4_times_are_exact_where_the_source_counts_in_them(tmp_path: Path) -> None:
+    """An edit list that counts in milliseconds moved films that start between two."""
+    clip = media.write_clip(
+        tmp_path / "clip.ts",
+        codec="libx264",
+        pts=[1000 + 1001 * n for n in range(10)],
+        time_base=Fraction(1, 30000),
+        rate=Fraction(30000, 1001),
+        audio="aac",
+    )
+    for sink in ("out.mp4", "out.mov"):
+        colorize(clip, tmp_path / sink, codec="h264")
+        assert media.frame_times(tmp_path / sink) == media.frame_times(clip)
+
+
+def test_the_last_frame_lasts_as_long_as_it_did(tmp_path: Path) -> None:
+    clip = media.write_clip(
+        tmp_path / "clip.mp4",
+        codec="libx264",
+        pts=[0, 1, 5, 6, 20, 21, 22, 40, 77, 80],
+        time_base=Fraction(1, 90),
+    )
+    colorize(clip, tmp_path / "out.mp4", codec="h264")
+    lasts = []
+    for path in (clip, tmp_path / "out.mp4"):
+        frame = media.read_frames(path)[-1]
+        lasts.append(frame.duration * frame.time_base)
+    assert lasts[0] == lasts[1]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("clip.h264", "libx264"), ("clip.avi", "mpeg4")])
+@pytest.mark.parametrize("sink", ["out.mkv", "out.mp4"])
+def test_a_film_without_times_gets_the_rates(
+    tmp_path: Path, name: str, codec: str, sink: str
+) -> None:
+    clip = media.write_clip(tmp_path / name, codec=codec, frames=8)
+    colorize(clip, tmp_path / sink, codec="h264")
+    assert media.frame_times(tmp_path / sink) == [Fraction(n, 25) for n in range(8)]
+
+
+def test_avi_is_written_at_its_constant_rate_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = media.write_clip(tmp_path / "clip.y4m", codec="rawvideo", frames=8)
+    colorize(clip, tmp_path / "out.avi", codec=None)
+    assert media.frame_times(tmp_path / "out.avi") == [Fraction(n, 25) for n in range(8)]
+    assert any("AVI lays frames at one constant rate" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le", "gray", "yuv444p", "gray10le"])
+def test_y4m_on_standard_output_is_read_by_ffmpeg_with_the_same_luma(
+    tmp_path: Path, pix_fmt: str
+) -> None:
+    clip = media.write_clip(tmp_path / "clip.mkv", pix_fmt=pix_fmt, frames=4, size=(66, 50))
+    model = write_model(tmp_path / "tiny.onnx")
+    ours = subprocess.Popen(
+        command_line(
+            *("colorize", "--quiet", "--backend", "onnxruntime", "--steady", "off"),
+            *("--model", model, clip, "-o", "-"),
+        ),
+        env=environment(),
+        stdout=subprocess.PIPE,
+    )
+    ffmpeg = [media._program("ffmpeg"), "-v", "error", "-i", "-", "-c:v", "ffv1"]
+    result = tmp_path / "result.mkv"
+    subprocess.run([*ffmpeg, str(result)], stdin=ours.stdout, check=True, timeout=TIMEOUT_SECONDS)
+    assert ours.stdout
+    ours.stdout.close()
+    assert ours.wait(TIMEOUT_SECONDS) == 0
+    np.testing.assert_array_equal(media.read_luma(clip), media.read_luma(result))
+    assert media.frame_times(result) == media.frame_times(clip)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
+def test_y4m_on_standard_input_and_a_file_out(tmp_path: Path, pix_fmt: str) -> None:
+    clip = media.write_clip(tmp_path / "clip.mkv", pix_fmt=pix_fmt, frames=4)
+    model = write_model(tmp_path / "tiny.onnx")
+    decoder = subprocess.Popen(
+        [
+            *(media._program("ffmpeg"), "-v", "error", "-i", str(clip)),
+            *("-f", "yuv4mpegpipe", "-strict", "-1", "-"),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert decoder.stdout
+    done = kinemacolor(
+        *("colorize", "--quiet", "--backend", "onnxruntime", "--steady", "off", "--codec", "ffv1"),
+        *("--model", model, "-", "-o", tmp_path / "result.mkv"),
+        stdin=decoder.stdout,
+    )
+    decoder.stdout.close()
+    assert decoder.wait(TIMEOUT_SECONDS) == 0
+    assert (done.returncode, done.stderr) == (0, "")
+    np.testing.assert_array_equal(media.read_luma(clip), media.read_luma(tmp_path / "result.mkv"))
+    assert media.frame_times(tmp_path / "result.mkv") == media.frame_times(clip)
+
+
+def test_any_container_on_standard_input(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "clip.mkv", frames=4, audio="aac")
+    model = write_model(tmp_path / "tiny.onnx")
+    with clip.open("rb") as pipe:
+        done = kinemacolor(
+            *("colorize", "--quiet", "--backend", "onnxruntime", "--codec", "ffv1"),
+            *("--model", model, "-", "-o", tmp_path / "result.mkv"),
+            stdin=pipe,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    np.testing.assert_array_equal(media.read_luma(clip), media.read_luma(tmp_path / "result.mkv"))
+    ours, theirs = (media.packet_hashes(p, "audio") for p in (clip, tmp_path / "result.mkv"))
+    assert ours == theirs
+
+
+def test_null_takes_everything(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "clip.mkv", frames=4)
+    before = sorted(tmp_path.iterdir())
+    write_model(tmp_path / "tiny.onnx")
+    report = colorize(clip, "null:", model=str(tmp_path / "tiny.onnx"))
+    assert report["frames_out"] == 4
+    assert sorted(p for p in tmp_path.iterdir() if p.suffix != ".onnx") == before
+
+
+def test_the_test_picture_into_a_file(tmp_path: Path) -> None:
+    write_model(tmp_path / "tiny.onnx")
+    report = colorize("test:64x48@10#0.5", tmp_path / "out.mkv")
+    assert report["frames_out"] == 5
+    assert "full range" in report["read_as"]
+
+
+@pytest.mark.parametrize("sink", ["window:", "virtualcam:", "web:"])
+def test_sinks_of_later_versions_say_so(tmp_path: Path, sink: str) -> None:
+    source = open_source(media.write_clip(tmp_path / "clip.mkv", frames=2))
+    try:
+        with pytest.raises(NotYetError, match="not part of this version yet"):
+            open_sink(sink, source)
+    finally:
+        source.close()
+
+
+def test_check_target(tmp_path: Path) -> None:
+    (tmp_path / "film.mkv").touch()
+    (tmp_path / "there.mkv").touch()
+    film = str(tmp_path / "film.mkv")
+    check_target(tmp_path / "new.mkv", film, overwrite=False)
+    check_target(tmp_path / "there.mkv", film, overwrite=True)
+    for path, error, said in (
+        (tmp_path / "there.mkv", SinkExists, "--overwrite replaces it"),
+        (tmp_path, BadSink, "is a folder"),
+        (tmp_path / "x" / "new.mkv", SinkError, "no such folder"),
+        (tmp_path / "new", BadSink, "no suffix"),
+        (tmp_path / "." / "film.mkv", BadSink, "the same file"),
+    ):
+        with pytest.raises(error, match=said):
+            check_target(path, film, overwrite=False)
+
+
+def test_a_film_is_no_picture(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "clip.mkv", frames=2)
+    with pytest.raises(BadSink, match="cannot become the picture"):
+        colorize(clip, tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_chroma_matches_between_file_and_pipe(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "clip.mkv", frames=2)
+    colorize(clip, tmp_path / "out.mkv")
+    model = tmp_path / "tiny.onnx"
+    done = subprocess.run(
+        command_line(
+            *("colorize", "--quiet", "--backend", "onnxruntime", "--steady", "off"),
+            *("--model", model, clip, "-o", "-"),
+        ),
+        env=environment(),
+        capture_output=True,
+        check=True,
+        timeout=TIMEOUT_SECONDS,
+    )
+    (tmp_path / "out.y4m").write_bytes(done.stdout)
+    for ours, theirs in zip(
+        media.read_planes(tmp_path / "out.mkv"),
+        media.read_planes(tmp_path / "out.y4m"),
+        strict=True,
+    ):
+        for plane, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(plane, other)
+    with av.open(str(tmp_path / "out.y4m")) as container:
+        assert container.streams.video[0].average_rate == 25

@@ -1,0 +1,179 @@
+"""What comes out of a source: every frame at its own time, and the other streams' packets."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from stream.errors import BadSource, SourceNotFound
+from stream.sources import ContainerSource, open_source
+from tests import media
+
+
+def read(source: ContainerSource) -> tuple[list[Fraction], list[av.Packet]]:
+    """Times of all frames in seconds, and the packets between them."""
+    try:
+        items = list(source)
+    finally:
+        source.close()
+    frames = [item for item in items if isinstance(item, av.VideoFrame)]
+    return [f.pts * f.time_base for f in frames], [i for i in items if isinstance(i, av.Packet)]
+
+
+def opened(path: Path | str, **options: float) -> ContainerSource:
+    source = open_source(path, **options)
+    assert isinstance(source, ContainerSource)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("c.mkv", "ffv1"), ("c.mp4", "libx264"), ("c.mov", "libx264"), ("c.ts", "libx264")],
+)
+def test_a_variable_rate_is_kept(tmp_path: Path, name: str, codec: str) -> None:
+    pts = [0, 1, 5, 6, 20, 21, 22, 40, 77, 80]
+    clip = media.write_clip(
+        tmp_path / name, codec=codec, frames=10, pts=pts, time_base=Fraction(1, 90), audio="aac"
+    )
+    times, packets = read(opened(clip))
+    assert times == media.frame_times(clip)
+    steps = [float(b - a) for a, b in itertools.pairwise(times)]
+    wanted = [(b - a) / 90 for a, b in itertools.pairwise(pts)]
+    assert steps == pytest.approx(wanted, abs=0.0011)
+    assert sum(len(p) for p in media.packet_hashes(clip, "audio")) == len(packets)
+
+
+def test_ntsc_times_from_a_start_that_is_not_zero(tmp_path: Path) -> None:
+    clip = media.write_clip(
+        tmp_path / "c.mp4",
+        codec="libx264",
+        pts=[30030 + 1001 * n for n in range(10)],
+        time_base=Fraction(1, 30000),
+        rate=Fraction(30000, 1001),
+    )
+    source = opened(clip)
+    assert source.info.rate == Fraction(30000, 1001)
+    times, _ = read(source)
+    assert [b - a for a, b in itertools.pairwise(times)] == [Fraction(1001, 30000)] * 9
+    assert float(times[0]) == pytest.approx(1.001, abs=0.001)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("c.h264", "libx264"), ("c.avi", "mpeg4")])
+def test_missing_times_are_made_from_the_rate(tmp_path: Path, name: str, codec: str) -> None:
+    clip = media.write_clip(tmp_path / name, codec=codec, frames=12, rate=25)
+    source = opened(clip)
+    times, _ = read(source)
+    steps = [b - a for a, b in itertools.pairwise(times)]
+    assert len(times) == 12
+    assert steps == [Fraction(1, 25)] * 11
+    if name == "c.h264":
+        assert source.repaired == 12
+
+
+def test_times_that_run_backwards_are_repaired_and_counted(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "c.mkv", frames=6)
+    source = opened(clip)
+    frames = [item for item in source if isinstance(item, av.VideoFrame)]
+    source.repaired, source._last_pts = 0, None
+    given = [0, 40, 20, 20, 90, None]
+    for frame, pts in zip(frames, given, strict=True):
+        frame.pts = pts
+        source._give_time(frame)
+        source._last_pts = frame.pts
+    source.close()
+    assert [frame.pts for frame in frames] == [0, 40, 41, 42, 90, 130]
+    assert source.repaired == 3
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "first", "count"),
+    [
+        (0.0, None, 0, 50),
+        (0.8, None, 20, 30),
+        (0.0, 0.4, 0, 10),
+        (0.8, 0.4, 20, 10),
+        (1.9, 9, 48, 2),
+    ],
+)
+def test_a_part_of_a_film(
+    tmp_path: Path, start: float, duration: float | None, first: int, count: int
+) -> None:
+    clip = media.write_clip(
+        tmp_path / "c.mp4", codec="libx264", frames=50, audio="aac", options={"g": "12"}
+    )
+    whole = media.frame_times(clip)
+    times, packets = read(opened(clip, start_seconds=start, duration_seconds=duration))
+    assert times == whole[first : first + count]
+    if start or duration:
+        end = start + (duration or 99)
+        assert all(start <= float(p.pts * p.time_base) < end for p in packets)
+    assert packets
+
+
+def test_what_is_known_of_a_film(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "c.mp4", codec="libx264", frames=50, size=(96, 64))
+    info = opened(clip).info
+    assert (info.width, info.height, info.pix_fmt, info.codec) == (96, 64, "yuv420p", "h264")
+    assert (info.frames, info.rate) == (50, 25)
+    assert info.duration_seconds == pytest.approx(2.0, abs=0.05)
+
+
+def test_a_rotated_film_has_its_matrix(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "c.mp4", codec="libx264", rotate=90, frames=2)
+    source = opened(clip)
+    read(source)
+    assert source.display_matrix is not None
+    assert len(source.display_matrix) == 9
+
+
+def test_the_test_picture() -> None:
+    source = opened("test:96x64@10#0.5")
+    assert (source.info.width, source.info.height, source.info.pix_fmt) == (96, 64, "gray")
+    times, packets = read(source)
+    assert times == [Fraction(n, 10) for n in range(5)]
+    assert packets == []
+
+
+@pytest.mark.parametrize("uri", ["test:x", "test:96", "test:96x64@fast", "test:96x64@25#long"])
+def test_a_test_picture_that_makes_no_sense(uri: str) -> None:
+    with pytest.raises(BadSource, match="expected test:WIDTHxHEIGHT@RATE#SECONDS"):
+        open_source(uri)
+
+
+@pytest.mark.parametrize("uri", ["test:0x0", "test:-5x20", "test:96x64@0"])
+def test_a_test_picture_of_nothing(uri: str) -> None:
+    with pytest.raises(BadSource):
+        open_source(uri)
+
+
+def test_y4m_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = media.write_clip(tmp_path / "c.y4m", codec="rawvideo", frames=5)
+
+    class Input:
+        buffer = io.BytesIO(clip.read_bytes())
+
+    monkeypatch.setattr("sys.stdin", Input())
+    times, _ = read(opened("-"))
+    assert times == [Fraction(n, 25) for n in range(5)]
+
+
+def test_nothing_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Input:
+        buffer = io.BytesIO(b"")
+
+    monkeypatch.setattr("sys.stdin", Input())
+    with pytest.raises(BadSource, match="standard input"):
+        open_source("-")
+
+
+def test_errors_are_of_the_package_and_of_the_builtin(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        open_source(tmp_path / "gone.mkv")
+    assert isinstance(caught.value, SourceNotFound)
+    with pytest.raises(BadSource, match="is a folder"):
+        open_source(tmp_path)
