@@ -99,7 +99,7 @@ class FakeMemory:
 
 
 class FakeDevice:
-    """`engine.cuda.Device` on host memory, with as much of it as the test allows."""
+    """`engine.cuda.Device` on host memory, all but its kernels: see `tests.host_kernels`."""
 
     def __init__(self, memory_bytes: int = 1 << 30) -> None:
         self.free_bytes = memory_bytes
@@ -169,9 +169,6 @@ class FakeDevice:
         finally:
             cuda_stream.recording = None
         return FakeGraph(self, steps)
-
-    def kernels(self, cubin: bytes) -> Callable[..., None]:
-        raise NotImplementedError
 
     def close(self) -> None:
         assert not self.allocated, f"{len(self.allocated)} pieces of device memory leak"
