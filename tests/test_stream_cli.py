@@ -1,0 +1,167 @@
+"""The command: its words, its status, and the sample that ships with the source."""
+
+from __future__ import annotations
+
+import json
+import signal
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.spec import DEFAULT_MODEL, MODELS
+from stream import cli
+from tests import media
+from tests.command import ROOT, kinemacolor
+from tests.models import write_model
+
+SAMPLE = ROOT / "samples" / "film.mp4"
+
+
+def call(*arguments: str | Path) -> int:
+    """Runs the command in this process; returns its status."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(argument) for argument in arguments])
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_model(tmp_path / "tiny.onnx")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+COLORIZE = ("--model", "tiny.onnx", "--backend", "onnxruntime", "--steady", "off")
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--help") == 0
+    said = capsys.readouterr().out
+    assert all(command in said for command in ("colorize", "verify", "models", "doctor"))
+    assert call("--version") == 0
+    assert capsys.readouterr().out == f"kinemacolor {version('kinemacolor')}\n"
+
+
+def test_colorize_may_be_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    media.write_clip(folder / "film.mkv", frames=3)
+    assert call("film.mkv", *COLORIZE, "-o", "one.mkv") == 0
+    assert call("colorize", "film.mkv", *COLORIZE, "-o", "two.mkv") == 0
+    for ours, theirs in zip(
+        media.read_planes(folder / "one.mkv"), media.read_planes(folder / "two.mkv"), strict=True
+    ):
+        np.testing.assert_array_equal(ours[1], theirs[1])
+    assert capsys.readouterr().out == ""  # standard output is for frames
+
+
+def test_the_result_lies_beside_the_film(folder: Path) -> None:
+    media.write_clip(folder / "film.mkv", frames=2)
+    media.write_clip(folder / "old.avi", codec="mpeg4", frames=2)
+    assert call("film.mkv", *COLORIZE, "--quiet") == 0
+    assert call("old.avi", *COLORIZE, "--quiet") == 0
+    assert (folder / "film-color.mkv").is_file()
+    assert (folder / "old-color.mkv").is_file()  # AVI keeps no times
+
+
+def test_what_was_chosen_is_printed(folder: Path) -> None:
+    media.write_clip(folder / "film.mkv", frames=3)
+    done = kinemacolor("film.mkv", *COLORIZE, "-o", "out.mkv", cwd=folder)
+    assert done.returncode == 0
+    assert done.stdout == ""
+    said = done.stderr
+    assert "film.mkv: 64x48 yuv420p, 25 fps, ffv1" in said
+    assert "tiny" in said
+    assert "ONNX Runtime" in said
+    assert "libx264 crf 18 preset veryfast" in said
+    assert "3 frames in" in said
+    assert "\x1b" not in said  # no colours and no cursor in a log
+
+
+def test_quiet_prints_nothing(folder: Path) -> None:
+    media.write_clip(folder / "film.mkv", frames=2)
+    done = kinemacolor("film.mkv", *COLORIZE, "-o", "out.mkv", "--quiet", cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_report_is_json(folder: Path) -> None:
+    media.write_clip(folder / "film.mkv", frames=3)
+    options = ("-o", "out.mkv", "--report", "report.json", "--quiet")
+    assert call("film.mkv", *COLORIZE, *options) == 0
+    report = json.loads((folder / "report.json").read_text())
+    assert report["frames_out"] == 3
+    assert report["model"]["name"] == "tiny"
+
+
+def test_a_folder_of_films(folder: Path) -> None:
+    (folder / "films").mkdir()
+    media.write_clip(folder / "films" / "a.mkv", frames=2)
+    media.write_clip(folder / "films" / "b.mp4", codec="libx264", frames=3)
+    (folder / "films" / "notes.txt").write_text("no film")
+    assert call("films", *COLORIZE, "-o", "colored", "--quiet") == 0
+    assert len(media.read_frames(folder / "colored" / "a.mkv")) == 2
+    assert len(media.read_frames(folder / "colored" / "b.mp4")) == 3
+    assert len(list((folder / "colored").iterdir())) == 2
+
+
+def test_start_and_duration(folder: Path) -> None:
+    media.write_clip(folder / "film.mkv", frames=50)
+    options = ("--start", "00:00:00.8", "--duration", "0.4", "-o", "part.mkv", "--quiet")
+    assert call("film.mkv", *COLORIZE, "--codec", "ffv1", *options) == 0
+    part, whole = media.read_luma(folder / "part.mkv"), media.read_luma(folder / "film.mkv")
+    np.testing.assert_array_equal(part, whole[20:30])
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("90", 90), ("1:30", 90), ("01:01:30.5", 3690.5)]
+)
+def test_times_as_ffmpeg_reads_them(text: str, seconds: float) -> None:
+    assert cli._seconds(text) == seconds
+
+
+def test_models_info_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_model(folder / "mine.onnx", version="3", license="CC0-1.0")
+    assert call("models", "info", "mine.onnx") == 0
+    said = capsys.readouterr().out
+    assert "mine" in said
+    assert "CC0-1.0" in said
+
+
+def test_doctor_finds_the_backends(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("doctor") == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("processor", "onnxruntime", "encoders", "libx264"))
+
+
+@pytest.mark.skipif(
+    not (MODELS / f"{DEFAULT_MODEL}.onnx").is_file(), reason="no packaged model in this tree yet"
+)
+def test_the_sample_becomes_coloured_end_to_end(tmp_path: Path) -> None:
+    """The README's promise: the packaged model, the default backend, the film that ships."""
+    result = tmp_path / "film-color.mp4"
+    options = ("--duration", "2", "--report", tmp_path / "report.json", "--quiet")
+    done = kinemacolor(SAMPLE, "-o", result, *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads((tmp_path / "report.json").read_text())
+    source = media.read_frames(SAMPLE)
+    inside = [frame for frame in source if frame.time is not None and frame.time < 2]
+    assert report["frames_in"] == report["frames_out"] == len(inside)
+    frames = media.read_frames(result)
+    assert [f.time for f in frames] == pytest.approx([f.time for f in inside], abs=1e-6)
+    chroma = np.stack([np.stack(media.planes_of(frame)[1:3]) for frame in frames]).astype(int)
+    # A network that answers grey would leave 128 everywhere; colour departs from it by codes.
+    assert np.abs(chroma - 128).mean() > 2
+    assert len(np.unique(chroma)) > 20
+
+
+@pytest.mark.skipif(
+    not (MODELS / f"{DEFAULT_MODEL}.onnx").is_file(), reason="no packaged model in this tree yet"
+)
+def test_the_packaged_model_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("models", "list") == 0
+    assert DEFAULT_MODEL in capsys.readouterr().out
