@@ -140,6 +140,7 @@ class FileSink:
         self._stream: Any = None
         self._copies: Copies | None = None
         self._seconds = 0.0
+        self._scales = False
         container_options = {}
         if path.suffix.lower() in (".mp4", ".mov", ".m4v"):
             # Fragments until the trailer is written: whatever kills the process, it plays.
@@ -166,12 +167,23 @@ class FileSink:
             if isinstance(item, av.VideoFrame):
                 if self._stream is None:
                     self._begin(item)
+                self._note_size(item)
                 self._container.mux(self._stream.encode(item))
                 self._seconds = max(self._seconds, item.time or 0.0)
             elif self._stream is None:
                 self._waiting.append(item)
             else:
                 self._copy(item)
+
+    def _note_size(self, frame: av.VideoFrame) -> None:
+        """Says so once when the picture changes its size: a file has one, so PyAV scales."""
+        context = self._stream.codec_context
+        if not self._scales and (frame.width, frame.height) != (context.width, context.height):
+            self._scales = True
+            log.warning(
+                "the picture becomes %dx%d at %.2f s: it is scaled to %dx%d from there on",
+                *(frame.width, frame.height, frame.time or 0.0, context.width, context.height),
+            )
 
     def finish(self) -> None:
         """Writes the trailer and gives the file its name. Raises SinkError when nothing came."""
@@ -282,15 +294,21 @@ class Y4MSink:
         self.pix_fmts = {f"yuv{chroma}p{d}" for chroma in ("420", "422", "444") for d in depths}
         self._pipe = pipe
         self._source = source
-        self._begun = False
+        self._shape: tuple[int, int, str] | None = None  # width, height, pix_fmt of every frame
 
     def write(self, item: Item) -> None:
         if not isinstance(item, av.VideoFrame):
             return
+        shape = (item.width, item.height, item.format.name)
         try:
-            if not self._begun:
+            if self._shape is None:
                 self._pipe.write(self._header(item))
-                self._begun = True
+                self._shape = shape
+            if shape != self._shape:
+                raise SinkError(
+                    f"the picture becomes {item.width}x{item.height} {item.format.name}: "
+                    "a Y4M pipe has one size; give a file"
+                )
             self._pipe.write(b"FRAME\n")
             for plane in item.planes:
                 _write_rows(self._pipe, item, plane)

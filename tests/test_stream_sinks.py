@@ -230,3 +230,22 @@ def test_chroma_matches_between_file_and_pipe(tmp_path: Path) -> None:
             np.testing.assert_array_equal(plane, other)
     with av.open(str(tmp_path / "out.y4m")) as container:
         assert container.streams.video[0].average_rate == 25
+
+
+def test_a_picture_that_changes_its_size_is_scaled_and_said_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = media.write_clip(tmp_path / "one.ts", codec="libx264", frames=5)
+    two = media.write_clip(tmp_path / "two.ts", codec="libx264", frames=5, size=(96, 64))
+    clip = tmp_path / "clip.ts"
+    clip.write_bytes(one.read_bytes() + two.read_bytes())
+    report = colorize(clip, tmp_path / "out.mkv")
+    assert report["frames_out"] == 10
+    assert sum("it is scaled to 64x48" in message for message in caplog.messages) == 1
+    done = kinemacolor(
+        *("colorize", "--quiet", "--backend", "onnxruntime", "--steady", "off"),
+        *("--model", tmp_path / "tiny.onnx", clip, "-o", "-"),
+        errors="replace",
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("kinemacolor: the picture becomes 96x64")
