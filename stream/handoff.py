@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -103,12 +104,17 @@ class StageGroup:
 
     Stages started here run in their own thread; the body of the `with` block is one more
     stage, on the caller's thread. Leaving the block joins every thread.
+
+    On the main thread, Ctrl-C and SIGTERM are one more error of the group. They are not raised
+    where they arrive: that may be between taking a lock and the block that gives it back, and
+    every other thread would wait for it for ever.
     """
 
     def __init__(self, *channels: Channel[Any]) -> None:
         self._channels = channels
         self._threads: list[threading.Thread] = []
         self._errors: list[BaseException] = []
+        self._handlers: dict[int, Any] = {}  # the signal handlers from before
 
     def start(self, stage: Callable[[], None]) -> None:
         """Runs `stage` on a thread of its own, named after it."""
@@ -117,6 +123,10 @@ class StageGroup:
         thread.start()
 
     def __enter__(self) -> StageGroup:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if callable(signal.getsignal(number)):  # not ignored, not the system's own
+                    self._handlers[number] = signal.signal(number, self._interrupt)
         return self
 
     def __exit__(
@@ -125,17 +135,28 @@ class StageGroup:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> bool:
+        try:
+            self._join(error)
+        finally:
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+        if self._errors and self._errors[0] is not error:
+            raise self._errors[0]
+        return kind is not None and issubclass(kind, Closed)
+
+    def _join(self, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, Closed):
             self._fail(error)
         while any(thread.is_alive() for thread in self._threads):
             try:
                 for thread in self._threads:
                     thread.join()
-            except BaseException as late:  # a second Ctrl-C while joining
+            except BaseException as late:  # Ctrl-C where the handlers are not this group's
                 self._fail(late)
-        if self._errors and self._errors[0] is not error:
-            raise self._errors[0]
-        return kind is not None and issubclass(kind, Closed)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        # The channels' locks are re-entrant, so this may run while the main thread holds one.
+        self._fail(KeyboardInterrupt())
 
     def _run(self, stage: Callable[[], None]) -> None:
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import signal
+import threading
 import time
 from collections.abc import Callable
 
@@ -161,3 +164,27 @@ def test_an_interrupt_stops_all() -> None:
     channel: Channel[int] = Channel(1)
     with pytest.raises(KeyboardInterrupt):
         run_stages(channel, lambda: fill(channel), body=lambda: fail(KeyboardInterrupt()))
+
+
+def test_a_signal_is_an_error_of_the_group_wherever_it_arrives() -> None:
+    """Raised where it arrives, it left a lock taken now and then, and the run hung for ever."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def hand_over(channel: Channel[int]) -> None:
+        drained = threading.Thread(target=drain, args=(channel,))
+        drained.start()
+        try:
+            for number in itertools.count():
+                channel.put(number)
+        finally:
+            drained.join(SOON)
+            assert not drained.is_alive()
+
+    for milliseconds in range(1, 31):
+        channel: Channel[int] = Channel(2)
+        timer = threading.Timer(milliseconds / 1000, lambda: signal.raise_signal(signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            run_stages(channel, body=lambda channel=channel: hand_over(channel))  # type: ignore[misc]
+        timer.join()
+    assert signal.getsignal(signal.SIGINT) is before
