@@ -51,9 +51,17 @@ def load(
     backend: BackendName = "auto",
     precision: Precision = "auto",
     *,
+    device: int = 0,
+    batch: int | None = None,
     threads: int | None = None,
 ) -> Backend:
     """Opens a model file on the backend asked for, or on the best one this machine has.
+
+    Args:
+        device: number of the GPU, for TensorRT.
+        batch: pictures that TensorRT computes together; 1 answers soonest, the default of 4 does
+            most a second.
+        threads: processor cores to use; default: all.
 
     Raises:
         ModelNotFound, BadModel: the file is missing or breaks the contract.
@@ -67,17 +75,17 @@ def load(
             f"unknown precision {precision!r}: one of {', '.join(get_args(Precision))}"
         )
     spec = read_spec(find_model(model))
-    chosen, why = (backend, "asked for") if backend != "auto" else choose()
+    chosen, why = (backend, "asked for") if backend != "auto" else choose(device)
     log.info("backend: %s (%s)", chosen, why)
     match chosen:
         case "tensorrt":
-            from engine.tensorrt_backend import find_plan, open_plan
+            from engine.tensorrt_backend import FILE_BATCH, find_plan, open_plan
 
             if backend == "tensorrt":
                 from engine.handover import tell_progress
 
-                plan = find_plan(spec, precision=precision)
-                return open_plan(plan, on_progress=tell_progress())
+                plan = find_plan(spec, precision=precision, device=device)
+                return open_plan(plan, batch=batch or FILE_BATCH, on_progress=tell_progress())
             from engine.handover import open_beside
 
             on_cpu, _ = choose_cpu()
@@ -87,6 +95,8 @@ def load(
                 spec,
                 precision,
                 lambda: load(spec.path, on_cpu, meanwhile, threads=threads),
+                device=device,
+                batch=batch,
             )
         case "openvino":
             from engine.openvino_backend import OpenVINOBackend
@@ -98,18 +108,18 @@ def load(
             return OnnxRuntimeBackend(spec, precision=precision, threads=threads)
 
 
-def choose() -> tuple[BackendName, str]:
+def choose(device: int = 0) -> tuple[BackendName, str]:
     """Returns the best backend here and the reason in words."""
     from engine.driver import NoGpu, find_gpu
 
     try:
-        find_gpu()
+        find_gpu(device)
     except NoGpu as error:
         name, why = choose_cpu()
         return name, f"{why}; no TensorRT: {str(error).partition(' (')[0]}"
     from engine.tensorrt_backend import usable
 
-    good, reason = usable()
+    good, reason = usable(device)
     if good:
         return "tensorrt", reason
     name, why = choose_cpu()

@@ -99,7 +99,12 @@ class Handover:
 
 
 def open_beside(
-    spec: ModelSpec, precision: str, open_first: Callable[[], Backend], *, batch: int | None = None
+    spec: ModelSpec,
+    precision: str,
+    open_first: Callable[[], Backend],
+    *,
+    device: int = 0,
+    batch: int | None = None,
 ) -> Backend:
     """Opens TensorRT where its plan is in the cache; else what `open_first` opens, until it is.
 
@@ -109,7 +114,7 @@ def open_beside(
 
     batch = batch or FILE_BATCH
     try:
-        plan = find_plan(spec, precision=precision)
+        plan = find_plan(spec, precision=precision, device=device)
         if plan.is_built():
             return open_plan(plan, batch=batch)
     except EngineError as error:

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from engine.errors import EngineError
 from stream.errors import StreamError
+from stream.models_cli import app as models_app
 
 COMMANDS = ("colorize", "verify", "models", "train", "evaluate", "bench", "serve", "doctor")
 FAILED, INTERRUPTED = 1, 130
@@ -26,7 +27,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-models_app = typer.Typer(help="List, inspect, import, export and build models.")
 app.add_typer(models_app, name="models")
 # Standard output may be a pipe that takes frames, so everything said goes to standard error.
 console = Console(stderr=True, highlight=False)
@@ -104,13 +104,17 @@ def colorize(
     model: Annotated[str, typer.Option(help="Packaged model, or an .onnx file.")] = "kinema",
     backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino, onnxruntime")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16")] = "auto",
+    device: Annotated[int, typer.Option(min=0, help="Number of the GPU.")] = 0,
+    hwaccel: Annotated[
+        str, typer.Option(help="none; cuda keeps frames on the GPU (no GPU has run it yet).")
+    ] = "none",
     steady: Annotated[
         str, typer.Option(help="Temporal smoothing: off, live, film; auto is film for files.")
     ] = "auto",
     steady_strength: Annotated[float, typer.Option(min=0.0, help="1 is normal.")] = 1.0,
     every: Annotated[
-        int, typer.Option(min=1, help="Infer key frames only, at least every so many frames.")
-    ] = 1,
+        str, typer.Option(help="Infer every so many frames at least; auto keeps the film's rate.")
+    ] = "1",
     cuts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Cuts from PySceneDetect (.csv) or an .edl.")
     ] = None,
@@ -140,9 +144,11 @@ def colorize(
         model=model,
         backend=backend,
         precision=precision,
+        device=device,
+        hwaccel=hwaccel,
         steady=steady,
         steady_strength=steady_strength,
-        every=every,
+        every=_every(every),
         cuts=cuts,
         saturation=saturation,
         upsample=upsample,
@@ -241,38 +247,6 @@ def serve() -> None:
     _fail("serve is not part of this version yet")
 
 
-@models_app.command("list")
-def models_list() -> None:
-    """Lists the packaged models."""
-    from engine import read_spec
-    from engine.spec import MODELS
-
-    for path in sorted(MODELS.glob("*.onnx")):
-        spec = read_spec(path)
-        size = path.stat().st_size / 1e6
-        print(f"{path.stem:<12} {spec.version:<8} {spec.architecture:<28} {size:5.1f} MB")
-
-
-@models_app.command("info")
-def models_info(model: Annotated[str, typer.Argument()] = "kinema") -> None:
-    """Prints what a model file says of itself."""
-    from engine import find_model, read_spec
-
-    spec = read_spec(find_model(model))
-    size = f"{spec.height}x{spec.width}{'' if not spec.fixed_size else ' (fixed)'}"
-    for name, value in (
-        ("file", spec.path),
-        ("name", spec.name),
-        ("version", spec.version),
-        ("architecture", spec.architecture),
-        ("size", size),
-        ("license", spec.license),
-        ("training data", spec.training_data),
-        *((f"score {key}", value) for key, value in spec.scores.items()),
-    ):
-        print(f"{name:<22} {value}")
-
-
 def _check_report(path: Path) -> None:
     """Fails now rather than after hours of work when a report could not be written."""
     if path.is_dir():
@@ -284,6 +258,14 @@ def _check_report(path: Path) -> None:
         _fail(f"cannot write the report {path}: {error.strerror}")
     if not there:
         path.unlink()
+
+
+def _every(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.isdigit() or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is no distance: use auto, or a number from 1")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

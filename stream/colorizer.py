@@ -25,6 +25,7 @@ from stream.frames import (
     plane_view,
     to_luma_format,
 )
+from stream.pace import Pace
 from stream.sources import Item
 from stream.stats import Stats
 from stream.steady import Steady, make_steady
@@ -58,6 +59,8 @@ class Colorizer:
         upsample: `guided` stops colour at luma edges, `bilinear` does not.
         compare: frames of double width, grey on the left and colour on the right.
         pix_fmts: what the sink takes; empty means anything.
+        overlap: pictures in the network at once; a backend that batches asks for more.
+        pace: moves the distance of the steadier's key frames so that real time is kept.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Colorizer:
         compare: bool = False,
         pix_fmts: Iterable[str] = (),
         overlap: int = OVERLAP,
+        pace: Pace | None = None,
     ) -> None:
         self.backend = backend
         self.steady = steady or make_steady("off")
@@ -78,6 +82,7 @@ class Colorizer:
         self.compare = compare
         self.pix_fmts = set(pix_fmts)
         self.overlap = overlap
+        self.pace = pace
         self.encoding: FrameEncoding | None = None  # of the last frame seen
 
     def colorize(self, items: Iterable[Item], stats: Stats | None = None) -> Iterator[Item]:
@@ -112,13 +117,17 @@ class Colorizer:
                 else:
                     yield first
 
-        for item in items:
+        for item in items if self.pace is None else self.pace.watch(items):
             if isinstance(item, av.VideoFrame):
+                if self.pace is not None:
+                    self.pace.frame_done()
                 with stats.time("extract"):
                     work = self.begin(item)
                 leaving.append(work)
                 running.append(work)
-                while sum(work.pending is not None for work in running) > self.overlap:
+                # A backend may ask for more under way, and for another number as time goes on.
+                overlap = max(self.overlap, getattr(self.backend, "overlap", None) or 0)
+                while sum(work.pending is not None for work in running) > overlap:
                     settle(running.popleft())
             else:
                 leaving.append(item)
@@ -128,6 +137,9 @@ class Colorizer:
             yield from ready()
         assign(self.steady.flush())
         yield from ready()
+
+    def close(self) -> None:
+        """Frees what the colorizer holds; the backend is the caller's."""
 
     def begin(self, frame: av.VideoFrame) -> Work:
         """Extracts L and hands it to the network; returns before the network is done."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from importlib.util import find_spec
 import av
 
 from engine.backend import choose
+from engine.gpu_findings import examine_gpu
 from engine.spec import MODELS
 
 
@@ -28,7 +28,7 @@ class Finding:
 def examine() -> Iterator[Finding]:
     """Looks at processor, GPU, backends, encoders and models."""
     yield Finding("processor", True, f"{processor()}, {os.cpu_count()} cores")
-    yield _gpu()
+    yield from (Finding(*finding) for finding in examine_gpu())
     yield from _backends()
     name, why = choose()
     yield Finding("auto backend", True, f"{name}: {why}")
@@ -37,28 +37,6 @@ def examine() -> Iterator[Finding]:
     yield _package("torch", "torch", "kinemacolor train", extra="train")
     models = sorted(path.stem for path in MODELS.glob("*.onnx"))
     yield Finding("models", bool(models), ", ".join(models) or "none packaged")
-
-
-def gpu_count() -> tuple[int, str]:
-    """Asks the NVIDIA driver alone. Returns the number of GPUs, and the reason for zero."""
-    name = "nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1"
-    try:
-        cuda = ctypes.CDLL(name)
-    except OSError:
-        return 0, "no NVIDIA driver"
-    status = cuda.cuInit(0)
-    if status != 0:
-        return 0, f"the NVIDIA driver does not start (cuInit: error {status})"
-    count = ctypes.c_int(0)
-    cuda.cuDeviceGetCount(ctypes.byref(count))
-    return count.value, "" if count.value else "the driver finds no GPU"
-
-
-def _gpu() -> Finding:
-    count, why = gpu_count()
-    return Finding(
-        "NVIDIA GPU", count > 0, f"{count} found" if count else f"{why}: the CPU is used"
-    )
 
 
 def _backends() -> Iterator[Finding]:
@@ -74,7 +52,6 @@ def _backends() -> Iterator[Finding]:
         from engine import onnxruntime_backend
 
         yield Finding("onnxruntime", True, onnxruntime_backend.abilities())
-    yield Finding("tensorrt", False, "not part of this version yet")
 
 
 def _encoders() -> Iterator[Finding]:

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from rich.console import Console
 
 from engine import Backend, load
-from engine.backend import BackendName, Precision
-from stream.chroma import Upsample
 from stream.colorizer import Colorizer
 from stream.cutlist import read_cuts
 from stream.encode import EncodeOptions
 from stream.errors import BadSink, BadSource, SourceNotFound, StreamError
+from stream.pace import Pace
 from stream.pipeline import run
 from stream.progress import Progress
+from stream.report import make_report
+from stream.settings import Settings
 from stream.sinks import FileSink, Sink, open_sink
 from stream.sources import Source, open_source
-from stream.stats import Stats, peak_memory_mb
-from stream.steady import Steady, SteadyMode, make_steady
+from stream.stats import Stats
+from stream.steady import Steady, make_steady
 from stream.stills import is_still
 
 log = logging.getLogger(__name__)
@@ -48,43 +47,6 @@ FILM_SUFFIXES = SAME_CONTAINER | frozenset(
         ".hevc",
     )
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The options of one command line."""
-
-    model: str = "kinema"
-    backend: str = "auto"
-    precision: str = "auto"
-    steady: str = "auto"
-    steady_strength: float = 1.0
-    every: int = 1
-    cuts: Path | None = None
-    saturation: float = 1.0
-    upsample: str = "guided"
-    compare: bool = False
-    codec: str | None = None
-    encoder: str = "auto"
-    crf: float = 18.0
-    preset: str = "veryfast"
-    start_seconds: float = 0.0
-    duration_seconds: float | None = None
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("backend", self.backend, get_args(BackendName)),
-            ("precision", self.precision, get_args(Precision)),
-            ("steady", self.steady, ("auto", *get_args(SteadyMode))),
-            ("upsample", self.upsample, get_args(Upsample)),
-        ):
-            if value not in known:
-                raise StreamError(f"unknown --{name} {value!r}: one of {', '.join(known)}")
-
-    @property
-    def trimmed(self) -> bool:
-        return self.start_seconds > 0 or self.duration_seconds is not None
 
 
 @dataclass(frozen=True)
@@ -155,7 +117,12 @@ def colorize(source: str | Path, sink: str | Path, **options: Any) -> dict[str, 
 @contextmanager
 def open_network(settings: Settings) -> Iterator[Backend]:
     """Loads the model on the backend that the settings ask for, once for all jobs."""
-    network = load(settings.model, settings.backend, settings.precision)  # type: ignore[arg-type]
+    network = load(
+        settings.model,
+        settings.backend,  # type: ignore[arg-type]
+        settings.precision,  # type: ignore[arg-type]
+        device=settings.device,
+    )
     try:
         yield network
     finally:
@@ -171,34 +138,26 @@ def run_job(
     message gives when it is long enough to be missed.
     """
     stats = Stats()
-    source = open_source(
-        job.source,
-        start_seconds=settings.start_seconds,
-        duration_seconds=settings.duration_seconds,
-    )
+    source = _open_source(job, settings)
     try:
         sink = open_sink(
             job.sink,
             source,
             options=EncodeOptions(
                 codec=settings.codec,
-                encoder=settings.encoder,
+                encoder=_encoder(settings),
                 crf=settings.crf,
                 preset=settings.preset,
             ),
             overwrite=settings.overwrite,
             trimmed=settings.trimmed,
         )
-        colorizer = Colorizer(
-            network,
-            steady=_make_steady(settings, source),
-            saturation=settings.saturation,
-            upsample=settings.upsample,  # type: ignore[arg-type]
-            compare=settings.compare,
-            pix_fmts=sink.pix_fmts,
-        )
+        colorizer = _make_colorizer(network, settings, source, sink)
         try:
-            with Progress(console, source, sink, network, shown=progress) as bar:
+            with (
+                closing(colorizer),
+                Progress(console, source, sink, network, shown=progress) as bar,
+            ):
                 run(source, colorizer, sink, stats=stats, on_frame=bar.update)
             sink.finish()
         except BaseException as error:
@@ -211,7 +170,7 @@ def run_job(
         log.info("wrote %s", job.sink)
     finally:
         source.close()
-    return _report(job, source, sink, colorizer, stats)
+    return make_report(source, job.sink, sink, colorizer, stats)
 
 
 def _end_early(sink: Sink, error: BaseException) -> None:
@@ -221,6 +180,49 @@ def _end_early(sink: Sink, error: BaseException) -> None:
     kept = sink.abandon(keep=interrupted or long_enough)
     if kept is not None:
         log.warning("what was done until then is in %s", kept)
+
+
+def _open_source(job: Job, settings: Settings) -> Source:
+    span = {
+        "start_seconds": settings.start_seconds,
+        "duration_seconds": settings.duration_seconds,
+    }
+    if settings.hwaccel == "cuda":
+        from stream.hwaccel import open_cuda_source
+
+        return open_cuda_source(job.source, device=settings.device, **span)  # type: ignore[arg-type]
+    return open_source(job.source, **span)  # type: ignore[arg-type]
+
+
+def _encoder(settings: Settings) -> str:
+    """NVENC for frames that are on the GPU already, unless the user chose or it is not there."""
+    if settings.hwaccel != "cuda" or settings.encoder != "auto":
+        return settings.encoder
+    from stream.hwaccel import nvenc_problem
+
+    problem = nvenc_problem(settings.codec or "h264", settings.device)
+    if problem is None:
+        return "nvenc"
+    log.info("encoding on the processor: %s", problem)
+    return "auto"
+
+
+def _make_colorizer(network: Backend, settings: Settings, source: Source, sink: Sink) -> Colorizer:
+    steady = _make_steady(settings, source)
+    automatic = settings.every == "auto"
+    choices: dict[str, Any] = {
+        "steady": steady,
+        "saturation": settings.saturation,
+        "upsample": settings.upsample,
+        "compare": settings.compare,
+        "pix_fmts": sink.pix_fmts,
+    }
+    if settings.hwaccel == "cuda":
+        from stream.hwaccel import CudaColorizer
+
+        return CudaColorizer(network, **choices, index=settings.device)
+    pace = Pace(steady.key_frames, source.info.rate) if automatic else None
+    return Colorizer(network, **choices, pace=pace)
 
 
 def _make_steady(settings: Settings, source: Source) -> Steady:
@@ -233,7 +235,7 @@ def _make_steady(settings: Settings, source: Source) -> Steady:
             mode,  # type: ignore[arg-type]
             strength=settings.steady_strength,
             cuts=cuts,
-            every=settings.every,
+            every=1 if settings.every == "auto" else settings.every,
         )
     except ValueError as error:
         raise StreamError(str(error)) from error
@@ -256,44 +258,3 @@ def _is_ours(path: Path) -> bool:
 def _sink_name(source: Path) -> Path:
     keep = source.suffix.lower() in SAME_CONTAINER or is_still(source)
     return Path(source.name) if keep else Path(f"{source.stem}.mkv")
-
-
-def _report(
-    job: Job, source: Source, sink: Sink, colorizer: Colorizer, stats: Stats
-) -> dict[str, Any]:
-    spec = colorizer.backend.spec
-    return {
-        "source": job.source,
-        "sink": job.sink,
-        "width": source.info.width,
-        "height": source.info.height,
-        "pix_fmt": source.info.pix_fmt,
-        "read_as": str(colorizer.encoding),
-        "frames_in": stats.frames_in,
-        "frames_out": stats.frames_out,
-        "packets_copied": stats.packets_copied,
-        "packets_damaged": source.damaged,
-        "times_repaired": source.repaired,
-        "streams_left_out": getattr(sink, "left_out", []),
-        "cuts": list(colorizer.steady.cuts),
-        "seconds": round(stats.elapsed_seconds, 3),
-        "fps": round(stats.fps, 2),
-        "first_frame_seconds": stats.first_frame_seconds,
-        "stage_ms": {name: round(ms, 3) for name, ms in stats.stage_ms().items()},
-        "peak_memory_mb": peak_memory_mb(),
-        "model": {"name": spec.name, "version": spec.version, "file": str(spec.path)},
-        "backend": colorizer.backend.description,
-        "encoder": sink.description,
-        "versions": versions(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of this program, Python and the libraries that do the work."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in ("kinemacolor", "numpy", "opencv-python", "av", "onnxruntime", "openvino"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found

@@ -67,5 +67,9 @@ class Pace:
         else:
             wanted = every
         if wanted != every:
-            log.info("one inference every %d frames (the work takes %.0f %%)", wanted, 100 * load)
+            log.info(
+                "key frames at most %d apart (the work took %.0f %% of real time)",
+                wanted,
+                100 * load,
+            )
             self._key_frames.every = wanted

@@ -165,10 +165,9 @@ class FileSink:
     def write(self, item: Item) -> None:
         with self._errors():
             if isinstance(item, av.VideoFrame):
-                if self._stream is None:
-                    self._begin(item)
+                packets = self._begin(item) if self._stream is None else None
                 self._note_size(item)
-                self._container.mux(self._stream.encode(item))
+                self._container.mux(self._stream.encode(item) if packets is None else packets)
                 self._seconds = max(self._seconds, item.time or 0.0)
             elif self._stream is None:
                 self._waiting.append(item)
@@ -217,7 +216,8 @@ class FileSink:
         """Whether enough is written that losing it would hurt."""
         return self._seconds >= KEEP_SECONDS
 
-    def _begin(self, frame: av.VideoFrame) -> None:
+    def _begin(self, frame: av.VideoFrame) -> list[Any] | None:
+        """Opens encoder and container; returns the frame's packets if that had to encode it."""
         source = self._source
         self._stream = add_video_stream(
             self._container, self._encoder, frame, source.info.rate, self._settings
@@ -238,7 +238,10 @@ class FileSink:
             trimmed=self._trimmed,
             covers={p.stream.index: bytes(p) for p in self._waiting if is_cover(p.stream)},
         )
+        first: list[Any] | None = None
         try:
+            if frame.format.name == "cuda":  # NVENC opens on the frame's own device context
+                first = self._stream.encode(frame)
             self._container.start_encoding()
         except (av.error.FFmpegError, ValueError) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -250,6 +253,7 @@ class FileSink:
         for packet in self._waiting:
             self._copy(packet)
         self._waiting.clear()
+        return first
 
     def _copy(self, packet: Any) -> None:
         assert self._copies is not None

@@ -318,7 +318,9 @@ def test_auto_goes_on_with_the_processor_when_the_gpu_fails_after_the_build(
     pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx builds real plans")
     caplog.set_level(logging.INFO)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("engine.backend.choose", lambda: ("tensorrt", "a GPU that is not there"))
+    monkeypatch.setattr(
+        "engine.backend.choose", lambda device: ("tensorrt", "a GPU that is not there")
+    )
     monkeypatch.setattr("engine.tensorrt_backend.find_gpu", lambda index: GPU)
     backend = load(spec.path)
     assert isinstance(backend, Handover)
@@ -450,7 +452,9 @@ def test_a_precision_that_was_asked_for_is_kept_on_the_processor(
     spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """auto may take another backend than TensorRT, but never another arithmetic in silence."""
-    monkeypatch.setattr("engine.backend.choose", lambda: ("tensorrt", "a GPU that is not there"))
+    monkeypatch.setattr(
+        "engine.backend.choose", lambda device: ("tensorrt", "a GPU that is not there")
+    )
     backend = load(spec.path, precision="fp32")
     assert backend.precision == "fp32"
     assert "no TensorRT: no NVIDIA driver" in caplog.text

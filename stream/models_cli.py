@@ -1,0 +1,93 @@
+"""`kinemacolor models`: list, inspect and build what is packaged or made."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(help="List, inspect, import, export and build models.")
+console = Console(stderr=True, highlight=False)
+
+
+@app.command("list")
+def models_list() -> None:
+    """Lists the packaged models."""
+    from engine import read_spec
+    from engine.spec import MODELS
+
+    for path in sorted(MODELS.glob("*.onnx")):
+        spec = read_spec(path)
+        size = path.stat().st_size / 1e6
+        print(f"{path.stem:<12} {spec.version:<8} {spec.architecture:<28} {size:5.1f} MB")
+
+
+@app.command("info")
+def models_info(model: Annotated[str, typer.Argument()] = "kinema") -> None:
+    """Prints what a model file says of itself."""
+    from engine import find_model, read_spec
+
+    spec = read_spec(find_model(model))
+    size = f"{spec.height}x{spec.width}{'' if not spec.fixed_size else ' (fixed)'}"
+    for name, value in (
+        ("file", spec.path),
+        ("name", spec.name),
+        ("version", spec.version),
+        ("architecture", spec.architecture),
+        ("size", size),
+        ("license", spec.license),
+        ("training data", spec.training_data),
+        *((f"score {key}", value) for key, value in spec.scores.items()),
+    ):
+        print(f"{name:<22} {value}")
+
+
+@app.command("build")
+def models_build(
+    model: Annotated[str, typer.Argument()] = "kinema",
+    device: Annotated[int, typer.Option(min=0, help="Number of the GPU.")] = 0,
+    precision: Annotated[str, typer.Option(help="fp16, fp32")] = "fp16",
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="For this size alone.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Even if it is there.")] = False,
+) -> None:
+    """Compiles a TensorRT engine ahead of time, and prints what FP16 costs in colour."""
+    from rich.progress import Progress
+
+    from engine import find_model, read_spec
+    from engine.build import BuildProgress
+    from engine.plans import prepare
+
+    if precision not in ("fp16", "fp32"):
+        raise typer.BadParameter(f"unknown precision {precision!r}: one of fp16, fp32")
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("building", total=1.0)
+
+        def show(progress: BuildProgress) -> None:
+            bar.update(task, description=progress.phase, completed=progress.fraction)
+
+        made = prepare(
+            read_spec(find_model(model)),
+            precision=precision,  # type: ignore[arg-type]
+            device=device,
+            size=_sides(size),
+            again=again,
+            on_progress=show,
+        )
+    print(f"engine      {made.path}")
+    print(f"made by     {made.module}, {precision}, for {made.target}")
+    print(f"takes       {made.profile}")
+    print(f"{'built now  ' if made.was_built else 'was there  '} {made.reason}")
+    if made.fp16 is not None:
+        print(made.fp16)
+
+
+def _sides(text: str | None) -> tuple[int, int] | None:
+    """`192x320` to (192, 320)."""
+    if text is None:
+        return None
+    try:
+        height, width = (int(side) for side in text.lower().split("x"))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no size: use HEIGHTxWIDTH") from None
+    return height, width

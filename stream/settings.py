@@ -1,0 +1,52 @@
+"""The options of one command line, checked before anything is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from engine.backend import BackendName, Precision
+from stream.chroma import Upsample
+from stream.errors import StreamError
+from stream.steady import SteadyMode
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of one command line."""
+
+    model: str = "kinema"
+    backend: str = "auto"
+    precision: str = "auto"
+    device: int = 0
+    hwaccel: str = "none"
+    steady: str = "auto"
+    steady_strength: float = 1.0
+    every: int | Literal["auto"] = 1
+    cuts: Path | None = None
+    saturation: float = 1.0
+    upsample: str = "guided"
+    compare: bool = False
+    codec: str | None = None
+    encoder: str = "auto"
+    crf: float = 18.0
+    preset: str = "veryfast"
+    start_seconds: float = 0.0
+    duration_seconds: float | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("backend", self.backend, get_args(BackendName)),
+            ("precision", self.precision, get_args(Precision)),
+            ("steady", self.steady, ("auto", *get_args(SteadyMode))),
+            ("upsample", self.upsample, get_args(Upsample)),
+            ("hwaccel", self.hwaccel, ("none", "cuda")),
+        ):
+            if value not in known:
+                raise StreamError(f"unknown --{name} {value!r}: one of {', '.join(known)}")
+
+    @property
+    def trimmed(self) -> bool:
+        return self.start_seconds > 0 or self.duration_seconds is not None
