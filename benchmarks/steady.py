@@ -6,7 +6,7 @@ Every clip is taken as grey, colorized frame by frame, and smoothed live and as 
 frame and on key frames only. All are scored against the clip's own colours, beside these ("truth")
 and beside no colours at all ("grey"), after the guided enlargement to the size of L. Prints one
 table and writes it as steady.json; with --film also steady-film.png: one column of that film's
-pixels over time, from left to right, as it is off, live and film.
+pixels over time, from left to right, off, live and film; beside it the colours alone.
 """
 
 from __future__ import annotations
@@ -191,17 +191,21 @@ def table(
 
 
 def slices(film: Clip, backend: Backend, column: float) -> Planes:
-    """Returns BGR: one column over time, off above live above film, three pixels a frame."""
+    """Returns BGR: one column of pixels over time, off above live above film.
+
+    On the left as it is, on the right the colours alone: at one lightness, three times as strong.
+    """
     x = round(column * (film.L.shape[2] - 1))
     off = list(infer(film.L, backend, []))
+    L = film.L[:, :, x : x + 1]  # (T, H, 1)
     strips = []
     for mode in ("off", "live", "film"):
-        ab = enlarge(film.L, smooth(film.L, off, make_steady(mode), [], []))
-        pictures = [
-            to_rgb(L[:, x : x + 1], planes[:, :, x : x + 1])
-            for L, planes in zip(film.L, ab, strict=True)
+        ab = enlarge(film.L, smooth(film.L, off, make_steady(mode), [], []))[..., x : x + 1]
+        halves = [
+            np.hstack([to_rgb(*frame) for frame in zip(L, ab, strict=True)]),
+            np.hstack([to_rgb(*frame) for frame in zip(0 * L + 60, 3 * ab, strict=True)]),
         ]
-        strip = cv2.resize(np.hstack(pictures), None, fx=3, fy=2, interpolation=cv2.INTER_NEAREST)
+        strip = np.hstack([cv2.resize(h, None, fx=3, fy=2, interpolation=0) for h in halves])
         cv2.putText(strip, mode, (6, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2)
         strips += [strip, np.full((6, strip.shape[1], 3), 255, np.uint8)]
     return np.vstack(strips[:-1])[..., ::-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stream.cuts import Link
 from stream.memory import Memory
 
-OLD_SHARE = 0.15  # of the picture: that much without a trusted colour asks for a new one
+OLD_SHARE = 0.1  # of the picture: that much without a trusted colour asks for a new one
 
 
 class KeyFrames:

@@ -20,7 +20,7 @@ Colors = NDArray[Any]  # (2, h, w) float32, CIELAB units
 
 LONGEST_LIVE = 12.0  # frames that the mean rests on, at strength 1
 LONGEST_FILM = 8.0  # the same, on either side
-GUESS = 2.0  # frames that a colour guessed from its surroundings counts for
+GUESS = 4.0  # frames that a colour guessed from its surroundings counts for
 BLOCK, LOOK_AHEAD = 8, 12  # frames given out at once; later frames each of them profits from
 
 
