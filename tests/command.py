@@ -21,7 +21,8 @@ def colorize(source: Path | str, sink: Path | str, **settings: Any) -> dict[str,
     Lossless and without steadying, unless the settings say otherwise: most tests ask what
     becomes of the source, not of its colours.
     """
-    folder = Path(sink).parent if Path(sink).parent.is_dir() else Path(source).parent
+    paths = [Path(end) for end in (sink, source) if Path(end).is_absolute()]
+    folder = paths[0].parent  # one of them lies in the test's own folder
     model = folder / "tiny.onnx"
     if not model.exists():
         write_model(model)

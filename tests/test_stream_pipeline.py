@@ -7,11 +7,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import av.error
 import numpy as np
 import pytest
 
@@ -179,8 +181,11 @@ def start(film: Path, sink: Path) -> subprocess.Popen[bytes]:
 
 
 def plays(path: Path) -> int:
-    """How many frames decode, in rising time."""
-    times = media.frame_times(path)
+    """How many frames decode, in rising time; the last packet may be cut in two by a kill."""
+    times = []
+    with av.open(str(path)) as container, suppress(av.error.InvalidDataError):
+        for frame in container.decode(video=0):
+            times.append(frame.pts)
     assert times == sorted(times)
     return len(times)
 
@@ -198,7 +203,7 @@ def test_an_interrupted_run_keeps_a_file_that_plays(
     assert "Traceback" not in said
     assert (tmp_path / sink).read_text() == "precious"
     partial = tmp_path / sink.replace(".", ".partial.")
-    assert 10 < plays(partial) < 2000
+    assert 10 < plays(partial) == len(media.frame_times(partial)) < 2000
 
 
 @pytest.mark.parametrize("sink", ["out.mp4", "out.mkv"])
