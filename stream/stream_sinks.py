@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def is_stream(uri: str) -> bool:
     """Whether a URI names a live sink that is part of this version."""
-    return uri.startswith("rtsp://")
+    return uri.startswith(("rtsp://", "window:"))
 
 
 def open_stream_sink(
@@ -25,6 +25,10 @@ def open_stream_sink(
     credentials: Credentials | None = None,
 ) -> Sink:
     """Opens a live sink by its URI. Raises SinkError."""
+    if uri.startswith("window:"):
+        from stream.window import WindowSink
+
+        return WindowSink()
     from stream.publish_sink import open_push_sink, open_serve_sink
 
     if uri.startswith("rtsp://@"):
