@@ -11,9 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from stream.errors import BadSink, NotYetError, SinkError, SinkExists
-from stream.sinks import check_target, open_sink
-from stream.sources import open_source
+from stream.errors import BadSink, SinkError, SinkExists
+from stream.sinks import check_target
 from tests import media
 from tests.command import TIMEOUT_SECONDS, colorize, command_line, environment, kinemacolor
 from tests.models import write_model
@@ -170,16 +169,6 @@ def test_the_test_picture_into_a_file(tmp_path: Path) -> None:
     report = colorize("test:64x48@10#0.5", tmp_path / "out.mkv")
     assert report["frames_out"] == 5
     assert "full range" in report["read_as"]
-
-
-@pytest.mark.parametrize("sink", ["window:", "virtualcam:", "web:"])
-def test_sinks_of_later_versions_say_so(tmp_path: Path, sink: str) -> None:
-    source = open_source(media.write_clip(tmp_path / "clip.mkv", frames=2))
-    try:
-        with pytest.raises(NotYetError, match="not part of this version yet"):
-            open_sink(sink, source)
-    finally:
-        source.close()
 
 
 def test_check_target(tmp_path: Path) -> None:
