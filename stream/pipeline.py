@@ -9,6 +9,7 @@ from itertools import groupby
 import av
 
 from stream.colorizer import Colorizer
+from stream.fit import fitted
 from stream.handoff import Channel, StageGroup
 from stream.latency import Latency
 from stream.sinks import Sink
@@ -79,7 +80,9 @@ def run(
         group.start(decode)
         group.start(encode)
         with colored:
-            fresh = decoded if latency is None else latency.fresh(decoded)
+            fresh: Iterable[Item] = decoded if latency is None else latency.fresh(decoded)
+            if source.live and not getattr(sink, "follows_size", False):
+                fresh = fitted(fresh)
             for shot in _of_one_size(fresh):
                 for item in colorizer.colorize(shot, stats):
                     colored.put(item)

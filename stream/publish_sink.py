@@ -106,6 +106,8 @@ def open_push_sink(
 class PublishSink:
     """Encodes once, without delay; sound in AAC or Opus goes along as it is."""
 
+    follows_size = True  # players of H.264 take new parameter sets with any key frame
+
     def __init__(self, source: Source, encoder: LiveEncoder, publisher: Publisher) -> None:
         self._encoder = encoder
         self.publisher = publisher

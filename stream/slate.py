@@ -14,7 +14,7 @@ _BACKGROUND, _TEXT = 40, 128  # luma of 255
 def held_frame(frame: av.VideoFrame, pts: int) -> av.VideoFrame:
     """The same picture at another time; its chroma is neutral."""
     frame = to_luma_format(frame)
-    held = _blank(frame)
+    held = blank_frame(frame)
     copy_luma(frame, held)
     held.pts = pts
     return held
@@ -22,7 +22,7 @@ def held_frame(frame: av.VideoFrame, pts: int) -> av.VideoFrame:
 
 def slate_frame(like: av.VideoFrame, pts: int, text: str = "no signal") -> av.VideoFrame:
     """A dark picture with a line of text, in the size and format of another frame."""
-    slate = _blank(to_luma_format(like))
+    slate = blank_frame(to_luma_format(like))
     luma = plane_view(slate, 0)
     canvas = np.full(luma.shape, _BACKGROUND, np.uint8)  # OpenCV writes on 8 bits only
     scale = slate.height / 240
@@ -36,7 +36,12 @@ def slate_frame(like: av.VideoFrame, pts: int, text: str = "no signal") -> av.Vi
     return slate
 
 
-def _blank(like: av.VideoFrame) -> av.VideoFrame:
+def blank_frame(like: av.VideoFrame) -> av.VideoFrame:
+    """A frame of the same size, format, time and tags: neutral chroma, luma still to be drawn.
+
+    Args:
+        like: has a luma plane (`to_luma_format`).
+    """
     frame = new_frame(like, like.format.name)
     depth = like.format.components[0].bits
     for plane in list(frame.planes)[1:]:

@@ -37,6 +37,7 @@ class Tee:
         ]
         self._group = StageGroup(*self._channels)
         self._ended = False
+        self.follows_size = all(getattr(sink, "follows_size", False) for sink in sinks)
         for sink, channel in zip(self._sinks, self._channels, strict=True):
             self._group.start(_writer(sink, channel))
 

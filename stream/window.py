@@ -25,6 +25,8 @@ class WindowSink:
     Raises BadSink where there is no screen.
     """
 
+    follows_size = True
+
     def __init__(self) -> None:
         _need_screen()
         self.pix_fmts = {"yuv420p", "yuv422p", "yuv444p"}

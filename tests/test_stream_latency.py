@@ -83,29 +83,37 @@ def test_a_slow_sink_never_leaves_a_backlog(network: Backend) -> None:
     assert latency.recent_ms()["p95"] < 1000
 
 
-def test_a_change_of_size_starts_the_colours_anew(network: Backend) -> None:
-    class Changing:
-        live = True
+class Changing:
+    """A live source whose picture changes its size."""
 
-        def now(self) -> float:
-            return 0.0
+    live = True
 
-        def __iter__(self) -> Iterator[Item]:
-            for number in range(40):
-                time.sleep(0.02)
-                yield frame_at(number / 25, 64 if number < 20 else 96)
+    def now(self) -> float:
+        return 0.0
 
-    class Sizes(NullSink):
-        def __init__(self) -> None:
-            super().__init__()
-            self.seen: list[int] = []
+    def __iter__(self) -> Iterator[Item]:
+        for number in range(40):
+            time.sleep(0.02)
+            yield frame_at(number / 25, 64 if number < 20 else 96)
 
-        def write(self, item: Item) -> None:
-            assert isinstance(item, av.VideoFrame)
-            self.seen.append(item.width)
 
-    sink = Sizes()
+class Sizes(NullSink):
+    def __init__(self, *, follows_size: bool) -> None:
+        super().__init__()
+        self.follows_size = follows_size
+        self.seen: list[int] = []
+
+    def write(self, item: Item) -> None:
+        assert isinstance(item, av.VideoFrame)
+        self.seen.append(item.width)
+
+
+@pytest.mark.parametrize(("follows", "wanted"), [(True, {64, 96}), (False, {64})])
+def test_a_change_of_size_starts_the_colours_anew_or_is_fitted(
+    network: Backend, follows: bool, wanted: set[int]
+) -> None:
+    sink = Sizes(follows_size=follows)
     colorizer = Colorizer(network, steady=make_steady("live"))
     stats = run(Changing(), colorizer, sink)  # type: ignore[arg-type]
-    assert set(sink.seen) == {64, 96}
+    assert set(sink.seen) == wanted
     assert len(sink.seen) + stats.dropped == 40
