@@ -127,7 +127,11 @@ class Colorizer:
                 running.append(work)
                 # A backend may ask for more under way, and for another number as time goes on.
                 overlap = max(self.overlap, getattr(self.backend, "overlap", None) or 0)
-                while sum(work.pending is not None for work in running) > overlap:
+                # A carried frame at the front waits for nothing but its turn.
+                while running and (
+                    running[0].pending is None
+                    or sum(work.pending is not None for work in running) > overlap
+                ):
                     settle(running.popleft())
             else:
                 leaving.append(item)

@@ -16,12 +16,13 @@ from stream.colorizer import Colorizer
 from stream.cutlist import read_cuts
 from stream.encode import EncodeOptions
 from stream.errors import BadSink, BadSource, SourceNotFound, StreamError
+from stream.film_file import FileSink
 from stream.pace import Pace
 from stream.pipeline import run
 from stream.progress import Progress
 from stream.report import make_report
 from stream.settings import Settings
-from stream.sinks import FileSink, Sink, open_sink
+from stream.sinks import Sink, open_sink
 from stream.sources import Source, open_source
 from stream.stats import Stats
 from stream.steady import Steady, make_steady
@@ -229,7 +230,11 @@ def _make_steady(settings: Settings, source: Source) -> Steady:
     mode = settings.steady
     if mode == "auto":
         mode = "live" if source.live else "film"
-    cuts = None if settings.cuts is None else read_cuts(settings.cuts, rate=source.info.rate)
+    cuts = None
+    if settings.cuts is not None:
+        skipped = round(settings.start_seconds * source.info.rate)
+        listed = read_cuts(settings.cuts, rate=source.info.rate)
+        cuts = {cut - skipped for cut in listed if cut > skipped}
     try:
         return make_steady(
             mode,  # type: ignore[arg-type]

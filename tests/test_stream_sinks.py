@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stream.errors import BadSink, SinkError, SinkExists
-from stream.sinks import check_target
+from stream.film_file import check_target
 from tests import media
 from tests.command import TIMEOUT_SECONDS, colorize, command_line, environment, kinemacolor
 from tests.models import write_model
