@@ -59,7 +59,7 @@ class Latency:
 
     def recent_ms(self) -> dict[str, float]:
         """p50, p95 and p99 over the last minute or so; empty before the first frame."""
-        ages = sorted(self._recent)
+        ages = sorted(self._recent.copy())  # the other thread may add meanwhile
         return {f"p{p}": 1000 * _quantile(ages, p / 100) for p in (50, 95, 99)} if ages else {}
 
     def report(self) -> dict[str, object]:

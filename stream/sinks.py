@@ -56,7 +56,9 @@ def open_sink(
 
     name = str(uri)
     if is_stream(name):
-        return open_stream_sink(name, source, options=options, credentials=credentials)
+        return open_stream_sink(
+            name, source, options=options, credentials=credentials, overwrite=overwrite
+        )
     if name.startswith(_LATER):
         kind = name.split(":", 1)[0]
         raise NotYetError(f"{kind}: sinks are not part of this version yet; a file, -, or null: is")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def is_stream(uri: str) -> bool:
     """Whether a URI names a live sink that is part of this version."""
-    return uri.startswith(("rtsp://", "window:"))
+    return uri.startswith(("rtsp://", "window:", "virtualcam:", "hls:", "mpegts:"))
 
 
 def open_stream_sink(
@@ -23,12 +23,21 @@ def open_stream_sink(
     *,
     options: EncodeOptions | None = None,
     credentials: Credentials | None = None,
+    overwrite: bool = False,
 ) -> Sink:
     """Opens a live sink by its URI. Raises SinkError."""
     if uri.startswith("window:"):
         from stream.window import WindowSink
 
         return WindowSink()
+    if uri.startswith("virtualcam:"):
+        from stream.virtualcam import VirtualCamSink
+
+        return VirtualCamSink(source, uri.removeprefix("virtualcam:"))
+    if uri.startswith(("hls:", "mpegts:")):
+        from stream.mux_sink import open_mux_sink
+
+        return open_mux_sink(uri, source, options=options, overwrite=overwrite)
     from stream.publish_sink import open_push_sink, open_serve_sink
 
     if uri.startswith("rtsp://@"):
