@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import av
 
 from stream.sources import Item, Source
+from stream.stats import Stats
 
 LIVE_SECONDS = 0.2  # the most that a frame may be late before the network sees it
 _RECENT = 1500  # a minute at 25 fps
@@ -31,13 +32,32 @@ class Latency:
         self._max = math.inf if max_seconds is None else max_seconds
         self._ages_ms: Counter[int] = Counter()  # milliseconds to frames, of the whole run
         self._recent: deque[float] = deque(maxlen=_RECENT)
-        self.dropped: Counter[str] = Counter()
+        self._late = 0
+        self._counters: dict[str, Callable[[], int]] = {}
 
     @classmethod
     def of(cls, source: Source, *, max_seconds: float | None = LIVE_SECONDS) -> Latency:
         """The accounts of a live source, by its own clock."""
         now: Callable[[], float] = source.now  # type: ignore[attr-defined]
-        return cls(now, max_seconds=max_seconds)
+        latency = cls(now, max_seconds=max_seconds)
+        if hasattr(source, "dropped"):
+            latency.count("source", lambda: source.dropped)
+        return latency
+
+    def count(self, cause: str, counter: Callable[[], int]) -> None:
+        """Takes in the frames that were dropped elsewhere."""
+        self._counters[cause] = counter
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """Frames dropped so far, by cause.
+
+        late: older than the limit before inference; queue: they came while two were waiting;
+        source: they came before anybody took them.
+        """
+        dropped = Counter({cause: counter() for cause, counter in self._counters.items()})
+        dropped["late"] = self._late
+        return dropped
 
     def age(self, frame: av.VideoFrame) -> float:
         """Seconds since a frame should have been here at the earliest."""
@@ -47,7 +67,7 @@ class Latency:
         """Everything but the frames that are too old."""
         for item in items:
             if isinstance(item, av.VideoFrame) and self.age(item) > self._max:
-                self.dropped["late"] += 1
+                self._late += 1
             else:
                 yield item
 
@@ -69,6 +89,15 @@ class Latency:
             "latency_ms": {f"p{p}": _quantile(ages, p / 100) for p in (50, 95, 99)} if ages else {},
             "dropped": dict(self.dropped),
         }
+
+
+def status(stats: Stats, latency: Latency, source: Source) -> str:
+    """A live run in one line, for the terminal."""
+    ages = latency.recent_ms()
+    shown = "/".join(f"{ages[p]:.0f}" for p in ("p50", "p95", "p99")) if ages else "-"
+    dropped = latency.dropped.total()
+    reconnects = getattr(source, "reconnects", 0)
+    return f"{stats.fps:.1f} fps, latency {shown} ms, dropped {dropped}, reconnects {reconnects}"
 
 
 def _quantile(ordered: list[float] | list[int], share: float) -> float:

@@ -55,6 +55,9 @@ def run(
     decoded: Channel[Item] = Channel(capacity, drop_oldest=source.live, counted=is_frame)
     colored: Channel[Item] = Channel(capacity, counted=is_frame)
 
+    if latency is not None:
+        latency.count("queue", lambda: decoded.dropped)
+
     def decode() -> None:
         with decoded:
             for item in _timed(source, stats):
@@ -86,9 +89,7 @@ def run(
             for shot in _of_one_size(fresh):
                 for item in colorizer.colorize(shot, stats):
                     colored.put(item)
-    stats.dropped = decoded.dropped
     if latency is not None:
-        latency.dropped["queue"] += decoded.dropped
         stats.dropped = latency.dropped.total()
     return stats
 

@@ -54,6 +54,11 @@ class Tee:
         """Streams of the source that some sink does not take, in words."""
         return [words for sink in self._sinks for words in getattr(sink, "left_out", [])]
 
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether some file is long enough that losing it would hurt."""
+        return any(getattr(sink, "worth_keeping", False) for sink in self._sinks)
+
     def write(self, item: Item) -> None:
         try:
             for channel in self._channels:

@@ -15,11 +15,12 @@ import pytest
 from engine import load
 from engine.backend import Backend
 from stream.colorizer import Colorizer
-from stream.latency import Latency
+from stream.latency import Latency, status
 from stream.live_source import LiveSource
 from stream.pipeline import run
 from stream.sinks import NullSink
 from stream.sources import Item
+from stream.stats import Stats
 from stream.steady import make_steady
 from tests.models import write_model
 
@@ -35,6 +36,24 @@ def test_old_frames_are_dropped_and_packets_are_not() -> None:
     items: list[Item] = [frame_at(9.7), av.Packet(b"sound"), frame_at(9.85), frame_at(9.99)]
     assert list(latency.fresh(items)) == items[1:]
     assert latency.dropped == {"late": 1}
+
+
+def test_drops_counted_elsewhere_are_part_of_the_account() -> None:
+    latency = Latency(lambda: 10.0)
+    latency.count("queue", lambda: 4)
+    list(latency.fresh([frame_at(1.0)]))
+    assert latency.dropped == {"late": 1, "queue": 4}
+    assert latency.report()["dropped"] == {"late": 1, "queue": 4}
+
+
+def test_a_run_in_one_line() -> None:
+    latency = Latency(lambda: 10.0)
+    latency.left(frame_at(9.95))
+    stats = Stats(frames_out=50)
+    source = LiveSource("test", lambda: av.open("testsrc2=rate=50", format="lavfi"))
+    line = status(stats, latency, source)
+    source.close()
+    assert line.endswith("fps, latency 50/50/50 ms, dropped 0, reconnects 0")
 
 
 def test_without_a_limit_nothing_is_too_old() -> None:

@@ -25,7 +25,7 @@ def test_counters_are_those_of_the_moment() -> None:
     with Metrics(":0", stats, source=source, latency=latency) as metrics:
         stats.frames_in = 7
         stats.seconds["infer"] = 1.5
-        latency.dropped["late"] = 3
+        latency.count("queue", lambda: 3)
         frame = av.VideoFrame(16, 16, "gray")
         frame.pts, frame.time_base = 9, Fraction(1, 10)
         latency.left(frame)
@@ -34,7 +34,7 @@ def test_counters_are_those_of_the_moment() -> None:
     source.close()
     assert "kinemacolor_frames_in_total 7.0" in lines
     assert 'kinemacolor_stage_seconds_total{stage="infer"} 1.5' in lines
-    assert 'kinemacolor_dropped_total{cause="late"} 3.0' in lines
+    assert 'kinemacolor_dropped_total{cause="queue"} 3.0' in lines
     (age,) = [
         line for line in lines if line.startswith('kinemacolor_latency_seconds{quantile="0.95')
     ]
