@@ -29,6 +29,9 @@ HOLD_AFTER_SECONDS, HOLD_STEP_SECONDS = 0.5, 0.2
 SLATE_AFTER_SECONDS = 5.0
 CAPACITY = 2
 
+# Formats without times of their own, which FFmpeg invents at 25 fps whatever comes.
+TIMELESS = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
+
 Connect = Callable[[], Any]  # opens an av.container.InputContainer, with time-outs
 
 
@@ -170,6 +173,7 @@ class LiveSource:
         video = _picture(self._connection)
         sounds = {s.index: s for s in self._connection.streams.audio if self._same(s)}
         context = video.codec_context
+        timeless = self._connection.format.name in TIMELESS
         for packet in self._connection.demux(video, *sounds.values()):
             if packet.stream_index in sounds:
                 sound = self._sound(packet)
@@ -187,7 +191,7 @@ class LiveSource:
                 continue
             for frame in frames:
                 self.repaired += frame.pts is None
-                frame.pts = self.clock.place_frame(frame.time)
+                frame.pts = self.clock.place_frame(None if timeless else frame.time)
                 frame.time_base = TIME_BASE
                 frame.duration = 0
                 yield frame

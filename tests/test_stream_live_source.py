@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -112,8 +114,9 @@ def test_a_source_is_given_up_after_the_time_the_user_said(station: Station, cli
     source.close()
 
 
-def test_leaving_early_leaves_no_thread(station: Station, clip: Clip) -> None:
-    source = open_network_source(station.on_air(clip))
+@pytest.mark.parametrize("end", ["", "?udp"])
+def test_leaving_early_leaves_no_thread(station: Station, clip: Clip, end: str) -> None:
+    source = open_network_source(station.on_air(clip) + end)
     for item in source:
         if isinstance(item, av.VideoFrame):
             break
@@ -159,6 +162,45 @@ def web_server(folder: Path) -> Iterator[str]:
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_mjpeg_over_http_has_the_times_at_which_it_came() -> None:
+    # FFmpeg counts it at 25 fps, so that a camera of 10 fps fell ever further behind.
+    with ThreadingHTTPServer(("127.0.0.1", 0), MjpegHandler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            source = open_network_source(f"http://127.0.0.1:{server.server_port}/camera")
+            assert isinstance(source, LiveSource)
+            ages = []
+            for frame in source:
+                assert isinstance(frame, av.VideoFrame)
+                ages.append(source.now() - (frame.time or 0.0))
+                if len(ages) == 20:
+                    break
+            source.close()
+        finally:
+            server.shutdown()
+            thread.join()
+    assert sorted(ages)[10] < 0.1
+
+
+class MjpegHandler(BaseHTTPRequestHandler):
+    """Ten pictures a second, as network cameras send them, until nobody wants more."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        picture = cv2.imencode(".jpg", moving_picture(64, 48, 0))[1].tobytes()
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+        with suppress(ConnectionError):
+            for _ in range(100):
+                self.wfile.write(head.encode() + picture + b"\r\n")
+                time.sleep(0.1)
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
