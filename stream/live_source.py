@@ -18,7 +18,7 @@ from av.codec.context import Flags
 from stream.arrivals import Arrivals
 from stream.errors import BadSource, SourceError
 from stream.handoff import Closed, StageGroup
-from stream.live_clock import TIME_BASE, LiveClock
+from stream.live_clock import JUMP_SECONDS, TIME_BASE, LiveClock
 from stream.slate import held_frame, slate_frame
 from stream.sources import Item, SourceInfo
 
@@ -31,6 +31,10 @@ CAPACITY = 2
 
 # Formats without times of their own, which FFmpeg invents at 25 fps whatever comes.
 TIMELESS = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
+
+# Formats that come in segments of seconds, each at once: their frames wait until they are due.
+SEGMENTED = ("hls", "dash")
+LONGEST_WAIT_SECONDS = 10.0  # beyond this a time has jumped
 
 Connect = Callable[[], Any]  # opens an av.container.InputContainer, with time-outs
 
@@ -51,6 +55,22 @@ class Backoff:
         while True:
             yield wait * random.uniform(0.5, 1.0)
             wait = min(2 * wait, self.longest_seconds)
+
+
+class Due:
+    """When frames that came all at once are to be shown: as far apart as their times are."""
+
+    def __init__(self) -> None:
+        self._shift: float | None = None  # the monotonic clock minus the frames' times
+
+    def wait_seconds(self, seconds: float | None) -> float:
+        if seconds is None:
+            return 0.0
+        now = time.monotonic()
+        wait = 0.0 if self._shift is None else seconds + self._shift - now
+        if self._shift is None or not -JUMP_SECONDS < wait < LONGEST_WAIT_SECONDS:
+            self._shift, wait = now - seconds, 0.0
+        return max(0.0, wait)
 
 
 class LiveSource:
@@ -158,7 +178,7 @@ class LiveSource:
     def _receive(self, arrived: Arrivals[Item]) -> None:
         while True:
             try:
-                for item in self._read():
+                for item in self._read(arrived):
                     arrived.put(item)
                 reason = "it ended"
             except Closed:
@@ -168,12 +188,14 @@ class LiveSource:
             self.close()
             self._reconnect(arrived, reason)
 
-    def _read(self) -> Iterator[Item]:
+    def _read(self, arrived: Arrivals[Item]) -> Iterator[Item]:
         """What one connection yields, until it ends or fails."""
         video = _picture(self._connection)
         sounds = {s.index: s for s in self._connection.streams.audio if self._same(s)}
         context = video.codec_context
         timeless = self._connection.format.name in TIMELESS
+        segmented = self._connection.format.name in SEGMENTED
+        due = Due()
         for packet in self._connection.demux(video, *sounds.values()):
             if packet.stream_index in sounds:
                 sound = self._sound(packet)
@@ -190,6 +212,8 @@ class LiveSource:
                 self.damaged += 1
                 continue
             for frame in frames:
+                if segmented and arrived.closed_within(due.wait_seconds(frame.time)):
+                    raise Closed
                 self.repaired += frame.pts is None
                 frame.pts = self.clock.place_frame(None if timeless else frame.time)
                 frame.time_base = TIME_BASE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -164,6 +166,32 @@ def web_server(folder: Path) -> Iterator[str]:
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg program here")
+def test_hls_comes_in_segments_and_leaves_evenly(tmp_path: Path) -> None:
+    # All frames of a segment come at once: a queue for live frames would drop all but two.
+    playlist = tmp_path / "live.m3u8"
+    command = "ffmpeg -v error -re -f lavfi -i testsrc2=size=64x48:rate=25 -g 25 -f hls -hls_time 1"
+    with subprocess.Popen([*command.split(), str(playlist)], stdin=subprocess.DEVNULL) as packager:
+        try:
+            while not playlist.exists() or playlist.read_text().count("#EXTINF") < 3:
+                time.sleep(0.1)
+            with web_server(tmp_path) as address:
+                source = open_network_source(f"{address}/live.m3u8")
+                assert isinstance(source, LiveSource)
+                times = []
+                for frame in source:
+                    assert isinstance(frame, av.VideoFrame)
+                    times.append(frame.time or 0.0)
+                    if len(times) == 60:
+                        break
+                source.close()
+        finally:
+            packager.kill()
+    steps = sorted(b - a for a, b in pairwise(times))
+    assert steps[len(steps) // 2] == pytest.approx(0.04, abs=0.01)
+    assert 1.5 < times[-1] - times[0] < 4.0
 
 
 def test_mjpeg_over_http_has_the_times_at_which_it_came() -> None:
