@@ -14,9 +14,10 @@ from typing import Any
 import av
 import av.error
 
+from stream.connection import Backoff, reason_of
 from stream.errors import BadSource, SourceError
 from stream.live import LiveOptions
-from stream.live_source import Backoff, LiveSource, reason_of
+from stream.live_source import LiveSource
 
 log = logging.getLogger(__name__)
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import av
 import av.error
-from av.codec.context import Flags
 
 from stream.arrivals import Arrivals
+from stream.connection import (
+    SEGMENTED,
+    TIMELESS,
+    Backoff,
+    Due,
+    described,
+    kind_of,
+    picture_of,
+    rate_of,
+    reason_of,
+)
 from stream.errors import BadSource, SourceError
 from stream.handoff import Closed, StageGroup
-from stream.live_clock import JUMP_SECONDS, TIME_BASE, LiveClock
+from stream.live_clock import TIME_BASE, LiveClock
 from stream.slate import held_frame, slate_frame
 from stream.sources import Item, SourceInfo
 
@@ -29,48 +35,7 @@ HOLD_AFTER_SECONDS, HOLD_STEP_SECONDS = 0.5, 0.2
 SLATE_AFTER_SECONDS = 5.0
 CAPACITY = 2
 
-# Formats without times of their own, which FFmpeg invents at 25 fps whatever comes.
-TIMELESS = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
-
-# Formats that come in segments of seconds, each at once: their frames wait until they are due.
-SEGMENTED = ("hls", "dash")
-LONGEST_WAIT_SECONDS = 10.0  # beyond this a time has jumped
-
 Connect = Callable[[], Any]  # opens an av.container.InputContainer, with time-outs
-
-
-@dataclass(frozen=True)
-class Backoff:
-    """How long to wait before each attempt to connect again.
-
-    Half of each wait is chance, so that many viewers of one server do not return at once.
-    """
-
-    first_seconds: float = 0.25
-    longest_seconds: float = 1.5
-    give_up_seconds: float | None = None  # None: try for ever
-
-    def __iter__(self) -> Iterator[float]:
-        wait = self.first_seconds
-        while True:
-            yield wait * random.uniform(0.5, 1.0)
-            wait = min(2 * wait, self.longest_seconds)
-
-
-class Due:
-    """When frames that came all at once are to be shown: as far apart as their times are."""
-
-    def __init__(self) -> None:
-        self._shift: float | None = None  # the monotonic clock minus the frames' times
-
-    def wait_seconds(self, seconds: float | None) -> float:
-        if seconds is None:
-            return 0.0
-        now = time.monotonic()
-        wait = 0.0 if self._shift is None else seconds + self._shift - now
-        if self._shift is None or not -JUMP_SECONDS < wait < LONGEST_WAIT_SECONDS:
-            self._shift, wait = now - seconds, 0.0
-        return max(0.0, wait)
 
 
 class LiveSource:
@@ -83,6 +48,7 @@ class LiveSource:
     Args:
         name: of the source, without a password.
         connect: opens it; called again whenever it was lost.
+        backoff: how often to try again, and for how long.
         duration_seconds: ends after so much time.
     """
 
@@ -101,18 +67,21 @@ class LiveSource:
         self._end = duration_seconds
         self._connection: Any = connect()
         try:
-            self.container, self._streams = _described(name, self._connection)
+            self.container, self._streams = described(name, self._connection)
+        except BadSource as error:
+            self._connection.close()
+            raise BadSource(f"{name}: {error}") from error
         except BaseException:
             self._connection.close()
             raise
-        first = _picture(self._connection)
+        first = picture_of(self._connection)
         self.video = self._streams[first.index]
         self.info = SourceInfo(
             name=name,
             width=first.codec_context.width,
             height=first.codec_context.height,
             pix_fmt=first.codec_context.pix_fmt,
-            rate=_rate(first),
+            rate=rate_of(first),
             time_base=TIME_BASE,
             codec=first.codec_context.name,
         )
@@ -190,7 +159,7 @@ class LiveSource:
 
     def _read(self, arrived: Arrivals[Item]) -> Iterator[Item]:
         """What one connection yields, until it ends or fails."""
-        video = _picture(self._connection)
+        video = picture_of(self._connection)
         sounds = {s.index: s for s in self._connection.streams.audio if self._same(s)}
         context = video.codec_context
         timeless = self._connection.format.name in TIMELESS
@@ -234,7 +203,7 @@ class LiveSource:
     def _same(self, sound: Any) -> bool:
         """Whether a sound track is the one that was there at first: the sinks know that one."""
         first = self._streams.get(sound.index)
-        if first is not None and first.type == "audio" and _kind(first) == _kind(sound):
+        if first is not None and first.type == "audio" and kind_of(first) == kind_of(sound):
             return True
         log.warning("%s: sound stream %d is another one now", self.info.name, sound.index)
         return False
@@ -252,7 +221,7 @@ class LiveSource:
                 raise Closed
             try:
                 self._connection = self._connect()
-                _picture(self._connection)
+                picture_of(self._connection)
                 break
             except (SourceError, av.error.FFmpegError, OSError) as error:
                 self.close()
@@ -268,58 +237,3 @@ class LiveSource:
 
 def _is_frame(item: Item) -> bool:
     return isinstance(item, av.VideoFrame)
-
-
-def _picture(connection: Any) -> Any:
-    """The first video stream, set to decode without delay. Raises BadSource if there is none."""
-    if not connection.streams.video:
-        kinds = ", ".join(sorted({s.type for s in connection.streams})) or "nothing"
-        raise BadSource(f"no video stream (it holds {kinds})")
-    video = connection.streams.video[0]
-    context = video.codec_context
-    if context is None or context.width < 1 or context.pix_fmt is None:
-        raise BadSource("no picture came in time to know its size")
-    if not context.is_open:
-        video.thread_type = "SLICE"  # frame threads hold back a frame each
-        context.flags |= Flags.low_delay
-    return video
-
-
-def _described(name: str, connection: Any) -> tuple[Any, dict[int, Any]]:
-    """The streams again, in a container that no connection can take away.
-
-    Sinks copy codec parameters from it at any time; those of a closed input are gone.
-    """
-    _picture(connection)
-    book = av.open(io.BytesIO(), "w", format="matroska")
-    streams: dict[int, Any] = {}
-    for stream in (connection.streams.video[0], *connection.streams.audio):
-        try:
-            streams[stream.index] = book.add_stream_from_template(stream)
-        except (ValueError, NotImplementedError):  # a codec that Matroska does not know
-            if stream.type == "audio":
-                log.warning("%s: its sound cannot be copied", name)
-                continue
-            streams[stream.index] = book.add_stream("rawvideo")
-        streams[stream.index].time_base = stream.time_base
-    return book, streams
-
-
-def _kind(sound: Any) -> tuple[Any, ...]:
-    context = sound.codec_context
-    return context.codec.canonical_name, context.sample_rate, context.layout.name
-
-
-def _rate(video: Any) -> Fraction:
-    """Frames a second; a guess where a stream says nonsense, such as 90000."""
-    for rate in (video.average_rate, video.guessed_rate):
-        if rate and 1 <= rate <= 240:
-            return rate
-    return Fraction(25)
-
-
-def reason_of(error: BaseException) -> str:
-    """What went wrong, without the URL, which may hold a password."""
-    if isinstance(error, av.error.ExitError):  # PyAV's time-out
-        return "nothing came in time"
-    return getattr(error, "strerror", None) or str(error)

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 import av
 import av.error
 
+from stream.connection import Backoff, reason_of
 from stream.errors import SourceError
-from stream.live_source import Backoff, LiveSource, reason_of
+from stream.live_source import LiveSource
 from stream.sources import ContainerSource, Source
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "srt", "tcp")

@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from stream.connection import Backoff
 from stream.errors import SinkError
-from stream.live_source import Backoff
 from stream.network import rtsp_transport, without_password
 from stream.rtsp.nal import parse_extradata
 from stream.rtsp.payload import aac_payloads, h264_payloads, opus_payloads

@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.errors import SourceError
+from stream.connection import Backoff
+from stream.errors import BadSource, SourceError
 from stream.frames import plane_view
 from stream.live_clock import TIME_BASE
-from stream.live_source import Backoff, LiveSource
+from stream.live_source import LiveSource
 from stream.network import open_network_source, rtsp_transport, without_password
 from stream.rtsp import Credentials, RtspServer
 from stream.slate import held_frame, slate_frame
@@ -148,6 +149,19 @@ def test_a_film_on_a_web_server_is_a_film(tmp_path: Path) -> None:
         assert isinstance(source, ContainerSource)
         assert sum(isinstance(item, av.VideoFrame) for item in source) == 12
         source.close()
+
+
+def test_a_stream_without_a_picture_is_an_error_with_its_name(tmp_path: Path) -> None:
+    sound = write_clip(tmp_path / "film.mkv", codec="libx264", frames=25, audio="aac")
+    with av.open(str(sound)) as film, av.open(str(tmp_path / "sound.ts"), "w") as only_sound:
+        copy = only_sound.add_stream_from_template(film.streams.audio[0])
+        for packet in film.demux(audio=0):
+            if packet.size:
+                packet.stream = copy
+                only_sound.mux(packet)
+    name = str(tmp_path / "sound.ts")
+    with pytest.raises(BadSource, match=r"sound\.ts: no video stream \(it holds audio\)"):
+        LiveSource(name, lambda: av.open(name))
 
 
 @contextmanager
