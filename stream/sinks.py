@@ -16,7 +16,7 @@ from stream.y4m import Y4MSink
 if TYPE_CHECKING:
     from stream.rtsp import Credentials
 
-_LATER = ("rtsp://", "rtmp://", "window:", "virtualcam:", "web:", "hls:")
+_LATER = ("rtmp://", "web:")
 
 
 class Sink(Protocol):
@@ -42,7 +42,10 @@ def open_sink(
     trimmed: bool = False,
     credentials: Credentials | None = None,
 ) -> Sink:
-    """Opens a sink by its URI: a file's path, `-` (Y4M on stdout), `null:`, `rtsp://@:8554/live`.
+    """Opens a sink by its URI.
+
+    A file's path, `-` (Y4M on stdout), `null:`, `rtsp://@:8554/live` (serve), `rtsp://host/path`
+    (push), `window:`, `virtualcam:`, `hls:folder` or `mpegts:-`.
 
     Args:
         credentials: the login that viewers of an RTSP server need.
