@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -17,7 +18,17 @@ from engine.errors import EngineError
 from stream.errors import StreamError
 from stream.models_cli import app as models_app
 
-COMMANDS = ("colorize", "verify", "models", "train", "evaluate", "bench", "serve", "doctor")
+COMMANDS = (
+    "colorize",
+    "verify",
+    "models",
+    "train",
+    "evaluate",
+    "bench",
+    "serve",
+    "doctor",
+    "devices",
+)
 FAILED, INTERRUPTED = 1, 130
 
 app = typer.Typer(
@@ -98,8 +109,8 @@ def colorize(
         typer.Argument(metavar="SOURCE...", help="film.mkv, picture.jpg, folder/, -, test:"),
     ],
     output: Annotated[
-        str | None,
-        typer.Option("-o", "--output", metavar="SINK", help="film-color.mkv, folder/, -, null:"),
+        list[str] | None,
+        typer.Option("-o", "--output", metavar="SINK", help="Given again: several at once."),
     ] = None,
     model: Annotated[str, typer.Option(help="Packaged model, or an .onnx file.")] = "kinema",
     backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino, onnxruntime")] = "auto",
@@ -132,13 +143,34 @@ def colorize(
     start: Annotated[str, typer.Option(help="Skip to this time (seconds or HH:MM:SS).")] = "0",
     duration: Annotated[str | None, typer.Option(help="Stop after this much film.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Asked of a camera.")] = None,
+    fps: Annotated[float | None, typer.Option(min=0.1, help="Asked of a camera.")] = None,
+    input_format: Annotated[str | None, typer.Option(help="Asked of a camera: mjpeg, ...")] = None,
+    realtime: Annotated[bool, typer.Option("--realtime", help="A film as if live.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Again and again, as if live.")] = False,
+    give_up: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Stop waiting for a lost source.")
+    ] = None,
+    max_latency: Annotated[
+        float, typer.Option(metavar="MS", min=1.0, help="Live frames older than that are dropped.")
+    ] = 200.0,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="[HOST]:PORT", help="Counters for Prometheus.")
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(help="Login for RTSP viewers; password from KINEMACOLOR_PASSWORD[_FILE]."),
+    ] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress")] = False,
 ) -> None:
     """Colorizes films and pictures: SOURCE in, SINK out."""
     _start_log(quiet)
-    from stream.jobs import Settings, open_network, plan_jobs, run_job
+    from stream.jobs import open_network, run_job
+    from stream.live import LiveOptions, size_of
+    from stream.plan import plan_jobs
+    from stream.settings import Settings
 
     settings = Settings(
         model=model,
@@ -160,10 +192,21 @@ def colorize(
         start_seconds=_seconds(start),
         duration_seconds=None if duration is None else _seconds(duration),
         overwrite=overwrite,
+        live=LiveOptions(
+            size=None if size is None else size_of(size),
+            fps=None if fps is None else Fraction(fps).limit_denominator(1001),
+            input_format=input_format,
+            realtime=realtime or loop,
+            loop=loop,
+            give_up_seconds=give_up,
+        ),
+        max_latency_ms=max_latency,
+        metrics=metrics,
+        user=user,
     )
     if report is not None:
         _check_report(report)
-    jobs = plan_jobs(sources, output, settings)
+    jobs = plan_jobs(sources, output[0] if output else None, more=output[1:] if output else ())
     reports, failures = [], []
     with open_network(settings) as network:
         for job in jobs:
@@ -203,6 +246,21 @@ def verify(source: Path, result: Path) -> None:
 
 
 @app.command()
+def devices() -> None:
+    """Lists cameras with their modes."""
+    from stream.cameras import devices as cameras
+
+    found = False
+    for camera in cameras():
+        found = True
+        print(f"{camera.name}  {camera.description}")
+        for mode in camera.modes:
+            print(f"    {mode}")
+    if not found:
+        console.print("no camera was found")
+
+
+@app.command()
 def doctor() -> None:
     """Prints what this machine can do, and what to install for more."""
     from stream.doctor import examine
@@ -224,7 +282,8 @@ def bench(
     """Measures this machine: a test picture at three sizes, without an encoder."""
     _start_log(quiet=False)
     from stream.bench import measure
-    from stream.jobs import Settings, open_network
+    from stream.jobs import open_network
+    from stream.settings import Settings
     from stream.stats import STAGES
 
     settings = Settings(model=model, backend=backend, precision=precision, steady=steady)

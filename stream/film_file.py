@@ -235,5 +235,7 @@ def check_target(path: Path, source_name: str, *, overwrite: bool) -> None:
         raise SinkExists(f"{path} exists: --overwrite replaces it")
     if not path.parent.is_dir():
         raise SinkError(f"no such folder: {path.parent}")
+    if path.suffix.lower() == ".m3u8":
+        raise BadSink(f"{path} is a playlist with segments: write it with -o hls:FOLDER")
     if not path.suffix:
         raise BadSink(f"{path} has no suffix to name its container: use .mp4 or .mkv, say")

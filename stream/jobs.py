@@ -1,11 +1,10 @@
-"""What one command line asks for: which sources go to which sinks, and the run of each."""
+"""The run of each source that a command line asks for."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,88 +14,22 @@ from engine import Backend, load
 from stream.colorizer import Colorizer
 from stream.cutlist import read_cuts
 from stream.encode import EncodeOptions
-from stream.errors import BadSink, BadSource, SourceNotFound, StreamError
-from stream.film_file import FileSink
+from stream.errors import StreamError
+from stream.latency import Latency
 from stream.pace import Pace
 from stream.pipeline import run
+from stream.plan import Job, plan_jobs
 from stream.progress import Progress
+from stream.publish_sink import credentials_for
 from stream.report import make_report
 from stream.settings import Settings
 from stream.sinks import Sink, open_sink
 from stream.sources import Source, open_source
 from stream.stats import Stats
 from stream.steady import Steady, make_steady
-from stream.stills import is_still
+from stream.tee import Tee
 
 log = logging.getLogger(__name__)
-
-# Containers that hold what this program writes; other sources go into Matroska.
-SAME_CONTAINER = frozenset((".mp4", ".mkv", ".mov", ".m4v", ".webm", ".ts", ".mts", ".m2ts"))
-FILM_SUFFIXES = SAME_CONTAINER | frozenset(
-    (
-        ".mpg",
-        ".mpeg",
-        ".vob",
-        ".flv",
-        ".wmv",
-        ".ogv",
-        ".mxf",
-        ".dv",
-        ".y4m",
-        ".3gp",
-        ".h264",
-        ".hevc",
-    )
-)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One source and where it goes."""
-
-    source: str
-    sink: str
-
-
-def plan_jobs(sources: list[str], output: str | None, settings: Settings) -> list[Job]:
-    """Pairs every source with its sink; folders are opened, one level deep.
-
-    Raises SourceNotFound, BadSource or BadSink, before anything is written.
-    """
-    files: list[str] = []
-    many = len(sources) > 1
-    for source in sources:
-        path = Path(source)
-        if source != "-" and path.is_dir():
-            found = sorted(str(p) for p in path.iterdir() if _is_ours(p))
-            if not found:
-                raise BadSource(f"no video and no picture in the folder {path}")
-            files += found
-            many = True
-        elif source.startswith("test:") or source == "-" or "://" in source or path.exists():
-            files.append(source)
-        else:
-            raise SourceNotFound(f"no such file: {path}")
-    if not many:
-        return [Job(files[0], output if output is not None else _beside(files[0]))]
-    if output is None:
-        return [Job(file, _beside(file)) for file in files]
-    if output == "null:":
-        return [Job(file, output) for file in files]
-    folder = Path(output)
-    if (
-        output == "-"
-        or ":" in output[2:]
-        or folder.is_file()
-        or folder.suffix.lower() in FILM_SUFFIXES
-    ):
-        raise BadSink(f"{len(files)} sources need an output folder, not {output}")
-    jobs = [Job(file, str(folder / _sink_name(Path(file)))) for file in files]
-    doubles = {job.sink for job in jobs if sum(other.sink == job.sink for other in jobs) > 1}
-    if doubles:
-        raise BadSink(f"several sources would become {min(doubles)}: colorize them apart")
-    folder.mkdir(parents=True, exist_ok=True)
-    return jobs
 
 
 def colorize(source: str | Path, sink: str | Path, **options: Any) -> dict[str, Any]:
@@ -110,7 +43,7 @@ def colorize(source: str | Path, sink: str | Path, **options: Any) -> dict[str, 
     Raises StreamError or EngineError.
     """
     settings = Settings(**options)
-    (job,) = plan_jobs([str(source)], str(sink), settings)
+    (job,) = plan_jobs([str(source)], str(sink))
     with open_network(settings) as network:
         return run_job(job, network, settings, console=None, progress=False)
 
@@ -141,25 +74,14 @@ def run_job(
     stats = Stats()
     source = _open_source(job, settings)
     try:
-        sink = open_sink(
-            job.sink,
-            source,
-            options=EncodeOptions(
-                codec=settings.codec,
-                encoder=_encoder(settings),
-                crf=settings.crf,
-                preset=settings.preset,
-            ),
-            overwrite=settings.overwrite,
-            trimmed=settings.trimmed,
-        )
+        sink = _open_sinks(job, settings, source)
+        late_after = settings.max_latency_ms / 1000
+        latency = Latency.of(source, max_seconds=late_after) if source.live else None
         colorizer = _make_colorizer(network, settings, source, sink)
         try:
-            with (
-                closing(colorizer),
-                Progress(console, source, sink, network, shown=progress) as bar,
-            ):
-                run(source, colorizer, sink, stats=stats, on_frame=bar.update)
+            bar = Progress(console, source, sink, network, shown=progress, latency=latency)
+            with closing(colorizer), bar, _metrics(settings, stats, source, latency):
+                run(source, colorizer, sink, stats=stats, on_frame=bar.update, latency=latency)
             sink.finish()
         except BaseException as error:
             _end_early(sink, error)
@@ -168,16 +90,16 @@ def run_job(
             log.warning("%d damaged packets were skipped", source.damaged)
         if source.repaired:
             log.warning("%d frames had no time of their own, or ran backwards", source.repaired)
-        log.info("wrote %s", job.sink)
+        log.info("wrote %s", ", ".join((job.sink, *job.more)))
     finally:
         source.close()
-    return make_report(source, job.sink, sink, colorizer, stats)
+    return make_report(source, job.sink, sink, colorizer, stats, latency)
 
 
 def _end_early(sink: Sink, error: BaseException) -> None:
     """Keeps what is worth keeping, and says where."""
     interrupted = isinstance(error, KeyboardInterrupt)
-    long_enough = isinstance(sink, FileSink) and sink.worth_keeping
+    long_enough = getattr(sink, "worth_keeping", False)
     kept = sink.abandon(keep=interrupted or long_enough)
     if kept is not None:
         log.warning("what was done until then is in %s", kept)
@@ -192,7 +114,44 @@ def _open_source(job: Job, settings: Settings) -> Source:
         from stream.hwaccel import open_cuda_source
 
         return open_cuda_source(job.source, device=settings.device, **span)  # type: ignore[arg-type]
-    return open_source(job.source, **span)  # type: ignore[arg-type]
+    return open_source(job.source, **span, live=settings.live)  # type: ignore[arg-type]
+
+
+def _open_sinks(job: Job, settings: Settings, source: Source) -> Sink:
+    """The job's sink, or all of them as one. None is left open when another does not open."""
+    options = EncodeOptions(
+        codec=settings.codec,
+        encoder=_encoder(settings),
+        crf=settings.crf,
+        preset=settings.preset,
+    )
+    opened: list[Sink] = []
+    try:
+        for uri in (job.sink, *job.more):
+            sink = open_sink(
+                uri,
+                source,
+                options=options,
+                overwrite=settings.overwrite,
+                trimmed=settings.trimmed,
+                credentials=credentials_for(settings.user),
+            )
+            opened.append(sink)
+        return opened[0] if len(opened) == 1 else Tee(opened, live=source.live)
+    except BaseException:
+        for sink in opened:
+            sink.abandon(keep=False)
+        raise
+
+
+def _metrics(
+    settings: Settings, stats: Stats, source: Source, latency: Latency | None
+) -> AbstractContextManager[object]:
+    if settings.metrics is None:
+        return nullcontext()
+    from stream.metrics import Metrics
+
+    return Metrics(settings.metrics, stats, source=source, latency=latency)
 
 
 def _encoder(settings: Settings) -> str:
@@ -244,22 +203,3 @@ def _make_steady(settings: Settings, source: Source) -> Steady:
         )
     except ValueError as error:
         raise StreamError(str(error)) from error
-
-
-def _beside(source: str) -> str:
-    """film.mkv to film-color.mkv, in the same folder."""
-    if source == "-":
-        return "-"
-    if "://" in source or source.startswith("test:"):
-        raise BadSink(f"say with -o where the colours of {source} go")
-    path = Path(source)
-    return str(path.with_name(f"{path.stem}-color{_sink_name(path).suffix}"))
-
-
-def _is_ours(path: Path) -> bool:
-    return not path.is_dir() and (path.suffix.lower() in FILM_SUFFIXES or is_still(path))
-
-
-def _sink_name(source: Path) -> Path:
-    keep = source.suffix.lower() in SAME_CONTAINER or is_still(source)
-    return Path(source.name) if keep else Path(f"{source.stem}.mkv")

@@ -9,6 +9,7 @@ from rich import progress as rich_progress
 from rich.console import Console
 
 from engine.backend import Backend
+from stream.latency import Latency, status
 from stream.sinks import Sink
 from stream.sources import Source
 from stream.stats import Stats
@@ -23,10 +24,19 @@ class Progress:
     """
 
     def __init__(
-        self, console: Console | None, source: Source, sink: Sink, network: Backend, *, shown: bool
+        self,
+        console: Console | None,
+        source: Source,
+        sink: Sink,
+        network: Backend,
+        *,
+        shown: bool,
+        latency: Latency | None = None,
     ) -> None:
         self._console = console
+        self._source = source
         self._sink = sink
+        self._latency = latency
         self._stats: Stats | None = None
         self._redrawn = 0.0
         self._bar: rich_progress.Progress | None = None
@@ -47,19 +57,22 @@ class Progress:
             soft_wrap=True,
         )
         if shown and console.is_terminal:
-            self._bar = rich_progress.Progress(
+            bar = (
                 rich_progress.BarColumn(),
                 rich_progress.TaskProgressColumn(),
                 rich_progress.MofNCompleteColumn(),
-                rich_progress.TextColumn("{task.fields[fps]:.1f} fps"),
+            )
+            eta = (rich_progress.TextColumn("eta"), rich_progress.TimeRemainingColumn())
+            self._bar = rich_progress.Progress(
+                *(bar if latency is None else ()),
+                rich_progress.TextColumn("{task.fields[speed]}"),
                 rich_progress.TimeElapsedColumn(),
-                rich_progress.TextColumn("eta"),
-                rich_progress.TimeRemainingColumn(),
+                *(eta if latency is None else ()),
                 console=console,
                 transient=True,
                 auto_refresh=False,
             )
-            self._task = self._bar.add_task("", total=info.frames, fps=0.0)
+            self._task = self._bar.add_task("", total=info.frames, speed="")
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
@@ -72,7 +85,12 @@ class Progress:
         if self._bar is None or now - self._redrawn < _REDRAW_SECONDS:
             return
         self._redrawn = now
-        self._bar.update(self._task, completed=stats.frames_out, fps=stats.fps, refresh=True)
+        speed = (
+            f"{stats.fps:.1f} fps"
+            if self._latency is None
+            else status(stats, self._latency, self._source)
+        )
+        self._bar.update(self._task, completed=stats.frames_out, speed=speed, refresh=True)
 
     def __exit__(
         self,

@@ -7,13 +7,20 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from stream.colorizer import Colorizer
+from stream.latency import Latency
 from stream.sinks import Sink
 from stream.sources import Source
 from stream.stats import Stats, peak_memory_mb
+from stream.tee import Tee
 
 
 def make_report(
-    source: Source, sink_uri: str, sink: Sink, colorizer: Colorizer, stats: Stats
+    source: Source,
+    sink_uri: str,
+    sink: Sink,
+    colorizer: Colorizer,
+    stats: Stats,
+    latency: Latency | None = None,
 ) -> dict[str, Any]:
     """Everything that `--report` writes, ready for JSON."""
     spec = colorizer.backend.spec
@@ -40,6 +47,9 @@ def make_report(
         "backend": colorizer.backend.description,
         "encoder": sink.description,
         "versions": versions(),
+        **({} if latency is None else latency.report()),
+        **({"reconnects": getattr(source, "reconnects", 0)} if source.live else {}),
+        **({"sinks_dropped": sink.dropped} if isinstance(sink, Tee) else {}),
     }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 from engine.backend import BackendName, Precision
 from stream.chroma import Upsample
 from stream.errors import StreamError
+from stream.live import LiveOptions
 from stream.steady import SteadyMode
 
 
@@ -35,6 +36,10 @@ class Settings:
     start_seconds: float = 0.0
     duration_seconds: float | None = None
     overwrite: bool = False
+    live: LiveOptions = field(default_factory=LiveOptions)
+    max_latency_ms: float = 200.0
+    metrics: str | None = None
+    user: str | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (

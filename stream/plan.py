@@ -1,0 +1,107 @@
+"""Which sources of one command line go to which sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stream.errors import BadSink, BadSource, SourceNotFound
+from stream.live import LiveOptions, is_live
+from stream.stills import is_still
+
+# Containers that hold what this program writes; other sources go into Matroska.
+SAME_CONTAINER = frozenset((".mp4", ".mkv", ".mov", ".m4v", ".webm", ".ts", ".mts", ".m2ts"))
+FILM_SUFFIXES = SAME_CONTAINER | frozenset(
+    (
+        ".mpg",
+        ".mpeg",
+        ".vob",
+        ".flv",
+        ".wmv",
+        ".ogv",
+        ".mxf",
+        ".dv",
+        ".y4m",
+        ".3gp",
+        ".h264",
+        ".hevc",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source and where it goes."""
+
+    source: str
+    sink: str
+    more: tuple[str, ...] = ()  # further sinks of the same frames
+
+
+def plan_jobs(sources: list[str], output: str | None, *, more: Sequence[str] = ()) -> list[Job]:
+    """Pairs every source with its sink; folders are opened, one level deep.
+
+    Raises SourceNotFound, BadSource or BadSink, before anything is written.
+    """
+    files: list[str] = []
+    many = len(sources) > 1
+    for source in sources:
+        path = Path(source)
+        if source != "-" and path.is_dir():
+            found = sorted(str(p) for p in path.iterdir() if _is_ours(p))
+            if not found:
+                raise BadSource(f"no video and no picture in the folder {path}")
+            files += found
+            many = True
+        elif _is_no_file(source) or path.exists():
+            files.append(source)
+        else:
+            raise SourceNotFound(f"no such file: {path}")
+    if not many:
+        sink = output if output is not None else _beside(files[0])
+        return [Job(files[0], sink, tuple(more))]
+    if more:
+        raise BadSink(f"several outputs take one source, not {len(files)}")
+    if output is None:
+        return [Job(file, _beside(file)) for file in files]
+    if output == "null:":
+        return [Job(file, output) for file in files]
+    folder = Path(output)
+    if (
+        output == "-"
+        or ":" in output[2:]
+        or folder.is_file()
+        or folder.suffix.lower() in FILM_SUFFIXES
+    ):
+        raise BadSink(f"{len(files)} sources need an output folder, not {output}")
+    jobs = [Job(file, str(folder / _sink_name(Path(file)))) for file in files]
+    doubles = {job.sink for job in jobs if sum(other.sink == job.sink for other in jobs) > 1}
+    if doubles:
+        raise BadSink(f"several sources would become {min(doubles)}: colorize them apart")
+    folder.mkdir(parents=True, exist_ok=True)
+    return jobs
+
+
+def _is_no_file(source: str) -> bool:
+    """Whether a source is a pipe, a test picture, a device or a stream."""
+    return source == "-" or source.startswith("test:") or is_live(source, LiveOptions())
+
+
+def _beside(source: str) -> str:
+    """film.mkv to film-color.mkv, in the same folder."""
+    if source == "-":
+        return "-"
+    if _is_no_file(source):
+        raise BadSink(f"say with -o where the colours of {source} go")
+    path = Path(source)
+    return str(path.with_name(f"{path.stem}-color{_sink_name(path).suffix}"))
+
+
+def _is_ours(path: Path) -> bool:
+    return not path.is_dir() and (path.suffix.lower() in FILM_SUFFIXES or is_still(path))
+
+
+def _sink_name(source: Path) -> Path:
+    keep = source.suffix.lower() in SAME_CONTAINER or is_still(source)
+    return Path(source.name) if keep else Path(f"{source.stem}.mkv")
