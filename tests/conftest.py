@@ -11,9 +11,16 @@ import time
 from collections.abc import Iterator
 from functools import cache
 
+import hypothesis
 import pytest
 
 THREAD_GRACE_SECONDS = 2.0  # a joined thread may need a moment to leave threading.enumerate()
+
+
+# In CI every run draws the same examples: what fails there failed for whoever made the change.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stream.cuts import FLASH_FRAMES, Link, ShotLinker
@@ -28,6 +30,9 @@ def cuts_of(frames: list[np.ndarray]) -> list[int]:
     return cuts
 
 
+ALIKE = 0.35  # correlation of two pictures from which a cut between them may pass for motion
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     seeds=st.lists(st.integers(0, 10**6), min_size=2, max_size=5, unique=True),
@@ -36,6 +41,9 @@ def cuts_of(frames: list[np.ndarray]) -> list[int]:
     noise=st.sampled_from([0, 1, 4]),
 )
 def test_hard_cuts_are_found_on_their_frame(seeds, length, step, noise):
+    shots = [pan(seed, length, step) for seed in seeds]
+    for one, other in pairwise(shots):  # pictures made by chance may look alike: 1 pair in 25
+        assume(np.corrcoef(one[-1].ravel(), other[0].ravel())[0, 1] < ALIKE)
     frames = [frame for seed in seeds for frame in grain(pan(seed, length, step), noise)]
     assert cuts_of(frames) == [length * i for i in range(1, len(seeds))]
 
