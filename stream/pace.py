@@ -18,7 +18,7 @@ T = TypeVar("T")
 WINDOW_FRAMES = 12
 LONGEST = 12  # frames from one inference to the next: colours carried further grow stale
 TARGET_LOAD = 0.85  # of real time; what is left absorbs slower frames
-RELAX_LOAD = 0.6
+RELAXED_LOAD = 0.7  # under the target, so that the distance does not swing
 
 
 class Pace:
@@ -62,8 +62,8 @@ class Pace:
         every = self._key_frames.every
         if load > TARGET_LOAD:
             wanted = min(LONGEST, max(every + 1, math.ceil(every * load / TARGET_LOAD)))
-        elif load < RELAX_LOAD:
-            wanted = max(1, every - 1)
+        elif every > 1 and load * every / (every - 1) < RELAXED_LOAD:
+            wanted = every - 1  # which would still leave room
         else:
             wanted = every
         if wanted != every:
