@@ -5,13 +5,12 @@ Every function takes ab or RGB of whole pictures as NumPy arrays and returns a p
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from engine.color import ciede2000
-from export import bins
+from export import bins, video_metrics
 
 AUC_LIMIT = 150
 __all__ = [
@@ -79,9 +78,7 @@ def psnr(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
 
 def colorfulness(bgr: NDArray[np.uint8]) -> float:
     """Hasler and Suesstrunk, "Measuring colourfulness in natural images", 2003, equation 2."""
-    b, g, r = cv2.split(bgr.astype(np.float32))
-    rg, yb = r - g, (r + g) / 2 - b
-    return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
+    return video_metrics.colorfulness(bgr[..., ::-1])
 
 
 def chroma(ab: Array) -> float:

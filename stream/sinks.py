@@ -64,7 +64,10 @@ def open_sink(
         )
     if name.startswith(_LATER):
         kind = name.split(":", 1)[0]
-        raise NotYetError(f"{kind}: sinks are not part of this version yet; a file, -, or null: is")
+        raise NotYetError(
+            f"{kind}: sinks are not part of this version yet; a file, -, null:, rtsp://, window:, "
+            "virtualcam:, hls: and mpegts: are"
+        )
     if name == "null:":
         return NullSink()
     if name == "-":
