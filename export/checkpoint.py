@@ -84,6 +84,16 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(dot): v for k, v in tensors.items() if k.startswith(dot)}
 
 
+def load_weights(path: Path, name: str, network: nn.Module) -> None:
+    """Loads a checkpoint's averaged weights into a network. Raises CheckpointError."""
+    _, tensors = read(path, network=name)
+    try:
+        network.load_state_dict(part(tensors, "average"))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} does not fit network {name!r}: {reason}") from error
+
+
 def restore(
     path: Path, name: str, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Position:

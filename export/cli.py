@@ -42,6 +42,15 @@ def train(
     hours: Annotated[float | None, typer.Option(min=0.0, help="Budget of time.")] = None,
     pictures: Annotated[int | None, typer.Option(min=1, help="Budget of pictures seen.")] = None,
     rebalance: Annotated[float, typer.Option(help="Power of the rare-colour weights.")] = 0.3,
+    vivid: Annotated[
+        float, typer.Option(min=0.0, help="Least share of the truth's colorfulness; 0 is off.")
+    ] = 0.0,
+    saturation: Annotated[
+        float, typer.Option(min=0.0, help="Factor on ab that the export will have, for --vivid.")
+    ] = 1.0,
+    start: Annotated[
+        Path | None, typer.Option(help="Checkpoint whose weights a new run begins with.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
@@ -74,6 +83,9 @@ def train(
             hours=hours,
             pictures=pictures,
             rebalance=rebalance,
+            vivid=vivid,
+            saturation=saturation,
+            start=start,
             learning_rate=learning_rate,
             seed=seed,
             device=device,

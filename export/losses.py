@@ -18,10 +18,20 @@ class BinLoss(nn.Module):
             dark cloth, where the distribution is wide, from taking a rare colour.
         norm_weight: weight of the squared log-sum-exp, which keeps logits normalised, so that
             the exported graph needs no softmax (see `networks.head`).
+        vivid: share of the truth's colorfulness below which the annealed mean costs; 0 is off.
+            The factor `saturation` of an export makes every colour stronger, the doubtful ones
+            too; this lets the network choose where strength is least likely to be wrong.
+        saturation: factor on the annealed mean that the export will have.
     """
 
     def __init__(
-        self, *, power: float = 0.5, mean_weight: float = 0.1, norm_weight: float = 0.02
+        self,
+        *,
+        power: float = 0.5,
+        mean_weight: float = 0.1,
+        norm_weight: float = 0.02,
+        vivid: float = 0.0,
+        saturation: float = 1.0,
     ) -> None:
         super().__init__()
         weights = bins.rebalancing_weights(bins.prior(), power=power)
@@ -29,6 +39,8 @@ class BinLoss(nn.Module):
         self.register_buffer("points", torch.from_numpy(bins.centers()))
         self.mean_weight = mean_weight
         self.norm_weight = norm_weight
+        self.vivid = vivid
+        self.saturation = saturation
 
     weights: Tensor
     points: Tensor
@@ -43,9 +55,26 @@ class BinLoss(nn.Module):
         loss = (cross * self.weights[index[:, 0]]).mean()
         loss = loss + self.norm_weight * norm.square().mean()
         if self.mean_weight:
-            mean = torch.softmax(flat / bins.TEMPERATURE, 1) @ self.points
+            mean = torch.softmax(flat / bins.TEMPERATURE, 1) @ (self.points * self.saturation)
             loss = loss + self.mean_weight * F.smooth_l1_loss(mean / 10, truth / 10)
+            if self.vivid:
+                count = len(ab)
+                ours, theirs = _spread(mean, count).mean(), _spread(truth, count).mean()
+                loss = loss + F.relu(self.vivid - ours / theirs).square()
         return loss
+
+
+def _spread(ab: Tensor, count: int) -> Tensor:
+    """Returns (count,) the colorfulness of pictures, in ab units.
+
+    Hasler and Suesstrunk's measure (2003, equation 2) with a and b for its opponent axes.
+
+    Args:
+        ab: (count * pixels, 2).
+    """
+    pictures = ab.reshape(count, -1, 2)
+    deviation = (pictures.var(1, correction=0).sum(1) + 1e-3).sqrt()
+    return deviation + 0.3 * (pictures.mean(1).square().sum(1) + 1e-3).sqrt()
 
 
 class MeanSquaredLoss(nn.Module):

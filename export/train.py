@@ -47,8 +47,11 @@ def train(
     shapes: Sequence[Shape] | None = None,
     learning_rate: float | None = None,
     rebalance: float = 0.3,
+    vivid: float = 0.0,
+    saturation: float = 1.0,
     film_share: float = 0.4,
     seed: int = 0,
+    start: Path | None = None,
     resume: bool = True,
     checkpoint_seconds: float = 150,
     evaluate_seconds: float = 480,
@@ -70,7 +73,9 @@ def train(
         shapes: batches to draw from, the stride being the network's; default: 160 to 224 pixels.
         learning_rate: peak; default: the network's own.
         rebalance: power of the rare-colour weights, for networks that predict bins.
+        vivid, saturation: see `BinLoss`; for networks that predict bins.
         film_share: share of pictures that are made to look like old film.
+        start: a checkpoint of the same network, whose averaged weights a new run begins with.
         threads: CPU cores to use; default: all.
         resume: go on from `out`'s checkpoint if there is one.
 
@@ -86,10 +91,13 @@ def train(
     source = Pictures(data)
     held_out = Pictures(validate_on) if validate_on else None
     model = networks.build(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start is not None:
+        checkpoint.load_weights(start, network, model)
     average = copy.deepcopy(model).eval()
-    loss_of = (BinLoss(power=rebalance) if hasattr(model, "logits") else MeanSquaredLoss()).to(
-        device
-    )
+    loss_of: nn.Module = MeanSquaredLoss()
+    if hasattr(model, "logits"):
+        loss_of = BinLoss(power=rebalance, vivid=vivid, saturation=saturation)
+    loss_of = loss_of.to(device)
     optimizer = make_optimizer(entry, model, learning_rate or entry.learning_rate)
     peaks = [group["lr"] for group in optimizer.param_groups]
     position = checkpoint.Position(network)

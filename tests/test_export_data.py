@@ -129,6 +129,22 @@ def test_aged_lightness_is_lightness() -> None:
     assert changed > 30
 
 
+def test_wear_is_a_few_lines_and_specks() -> None:
+    random = np.random.default_rng(0)
+    shares = [np.count_nonzero(film._wear((96, 96), random)) / 96**2 for _ in range(30)]
+    assert max(shares) < 0.08
+    assert np.mean(np.array(shares) > 0) > 0.8
+
+
+def test_uneven_light_is_smooth_and_keeps_the_exposure() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(10):
+        light = film._uneven_light((64, 96), random)
+        assert light.shape == (64, 96)
+        assert 0.6 < light.min() < light.max() < 1.4
+        assert np.abs(np.diff(light, axis=0)).max() < 0.05
+
+
 def test_orthochromatic_film_sees_red_dark_and_blue_bright() -> None:
     random = np.random.default_rng(0)
     picture = np.zeros((1, 3, 3), np.uint8)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from export import checkpoint, networks, train
+from export import bins, checkpoint, networks, train
 from export.data import Shape
 from export.errors import CheckpointError, ExportError, TrainingDiverged
+from export.losses import BinLoss
 from tests.test_export_data import make_folder
 
 TINY = [Shape(16, 4, 1)]
@@ -126,3 +127,37 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
     assert train.rate(200, 0.0) == pytest.approx(1)
     assert train.rate(5000, 0.5) == pytest.approx(0.505)
     assert train.rate(9000, 1.0) == pytest.approx(0.01)
+
+
+def test_a_run_can_begin_with_the_weights_of_another(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    first = run(data, tmp_path / "first", 16)
+    second = run(data, tmp_path / "second", 4, start=first, learning_rate=1e-12)
+    position, tensors = checkpoint.read(second)
+    assert position.pictures == 4
+    weights = checkpoint.part(checkpoint.read(first)[1], "average")
+    for key, value in checkpoint.part(tensors, "network").items():
+        if value.is_floating_point() and "running" not in key:
+            torch.testing.assert_close(value, weights[key], rtol=1e-4, atol=1e-5)
+
+
+def test_the_start_must_be_the_same_network(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    other = run(data, tmp_path / "other", 4)
+    with pytest.raises(CheckpointError, match="resnet18"):
+        train.train("unet", [data], tmp_path / "unet", pictures=4, start=other)
+
+
+def test_pale_colors_cost_only_below_the_wanted_colorfulness() -> None:
+    points = torch.from_numpy(bins.centers())
+    truth = points[torch.randint(len(points), (2, 16), generator=torch.Generator().manual_seed(0))]
+    ab = truth.transpose(1, 2).reshape(2, 2, 4, 4)
+    sharp = -(truth[:, :, None] - points).square().sum(-1).transpose(1, 2)  # (2, 313, 16)
+    logits = sharp.reshape(2, bins.COUNT, 4, 4) / 20
+
+    def extra(saturation: float) -> float:
+        plain = BinLoss(saturation=saturation)(logits, ab)
+        return float(BinLoss(saturation=saturation, vivid=0.9)(logits, ab) - plain)
+
+    assert extra(1.0) == pytest.approx(0.0, abs=1e-5)
+    assert extra(0.5) == pytest.approx((0.9 - 0.5) ** 2, rel=0.05)
