@@ -49,8 +49,8 @@ def test_plays_without_a_complaint_or_a_lost_frame(
         stats = server.stats()
     assert result.complaints == []
     assert result.code == 0
-    if player.name != "vlc":
-        assert result.frames == FRAMES
+    assert result.frames >= FRAMES
+    assert result.frames == FRAMES or player.name == "vlc"
     assert stats.dropped == {}
     assert stats.counts["plays"] == 1
 
