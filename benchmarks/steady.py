@@ -1,6 +1,7 @@
 """Does steady colour stop the flicker, what does it cost, and is it paid for with colour?
 
-    python -m benchmarks.steady CLIP... [--film FILM] [--frames N] [--model kinema] [--out FOLDER]
+    python -m benchmarks.steady CLIP... [--film FILM] [--frames N] [--every N] [--model kinema]
+        [--out FOLDER]
 
 Every clip is taken as grey, colorized frame by frame, and smoothed live and as a film, on every
 frame and on key frames only. All are scored against the clip's own colours, beside these ("truth")
@@ -33,12 +34,7 @@ from stream.frames import frame_encoding, plane_view, to_luma_format
 from stream.steady import BLOCK, Steady, SteadyMode, make_steady
 
 Planes = np.ndarray[Any, Any]
-WAYS: dict[str, tuple[SteadyMode, int]] = {
-    "live": ("live", 1),
-    "film": ("film", 1),
-    "live, every 5": ("live", 5),
-    "film, every 5": ("film", 5),
-}
+Ways = dict[str, tuple[SteadyMode, int]]
 BURST = BLOCK  # frames
 SCORES = ("warp_error", "colorfulness", "ciede2000", "uncovered_error", "cdc")
 
@@ -57,10 +53,14 @@ def main() -> None:
     parser.add_argument("--film", type=Path)
     parser.add_argument("--column", type=float, default=0.5, help="of the film's width, 0 to 1")
     parser.add_argument("--frames", type=int, default=None, help="of each clip; default: all")
+    parser.add_argument("--every", type=int, default=5, help="longest way between key frames")
     parser.add_argument("--model", default="kinema")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     backend = load(arguments.model)
+    ways: Ways = {"live": ("live", 1), "film": ("film", 1)}
+    for mode in ("live", "film"):
+        ways[f"{mode}, every {arguments.every}"] = (mode, arguments.every)
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     scores: dict[str, dict[str, VideoScores]] = {}
@@ -68,7 +68,7 @@ def main() -> None:
     keys: dict[str, list[bool]] = {}
     for path in arguments.clips:
         clip = read_clip(path, backend.spec, frames=arguments.frames)
-        scores[path.stem] = compare(clip, backend, times, keys)
+        scores[path.stem] = compare(clip, backend, ways, times, keys)
         print(f"{path.stem}: {len(clip.L)} frames", flush=True)
     cost = {name: typical_ms(values) for name, values in times.items()}
     shares = {name: float(np.mean(asked)) for name, asked in keys.items()}
@@ -110,21 +110,25 @@ def read_clip(path: Path, spec: ModelSpec, *, frames: int | None = None) -> Clip
 
 
 def compare(
-    clip: Clip, backend: Backend, times: dict[str, list[float]], keys: dict[str, list[bool]]
+    clip: Clip,
+    backend: Backend,
+    ways: Ways,
+    times: dict[str, list[float]],
+    keys: dict[str, list[bool]],
 ) -> dict[str, VideoScores]:
     """Scores every way of colorizing one clip; adds seconds a frame to `times`."""
     off = list(infer(clip.L, backend, times.setdefault("off", [])))
     motion = measure_motion(clip.L)
-    ways = {
+    colors = {
         "truth": clip.truth,
         "grey": np.zeros_like(clip.truth),
         "off": enlarge(clip.L, off),
     }
-    for name, (mode, every) in WAYS.items():
+    for name, (mode, every) in ways.items():
         steady = make_steady(mode, every=every)
         planes = smooth(clip.L, off, steady, times.setdefault(name, []), keys.setdefault(name, []))
-        ways[name] = enlarge(clip.L, planes)
-    return {name: score_video(clip.L, ab, clip.truth, motion) for name, ab in ways.items()}
+        colors[name] = enlarge(clip.L, planes)
+    return {name: score_video(clip.L, ab, clip.truth, motion) for name, ab in colors.items()}
 
 
 def typical_ms(seconds: list[float]) -> float:
@@ -175,7 +179,7 @@ def table(
     def mean(way: str, score: str) -> float:
         return float(np.mean([getattr(ways[way], score) for ways in scores.values()]))
 
-    names = [*WAYS, "off", "truth", "grey"]
+    names = [*shares, "off", "truth", "grey"]
     lines = [
         "                 warp error  colorfulness  CIEDE2000  uncovered  CDC of truth's"
         "  inferred  ms a frame",
