@@ -5,23 +5,34 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import av
+import numpy as np
 
 from stream.encode import EncodeOptions
 from stream.errors import BadSink, SinkError
 from stream.live_encode import LiveEncoder
 from stream.push import RtspPusher
 from stream.remux import has_adts_header
-from stream.rtsp import Credentials, RtspServer
+from stream.rtsp import AudioCodec, Credentials, RtspServer
 from stream.sources import Item, Source
 
 log = logging.getLogger(__name__)
 
 PASSWORD, PASSWORD_FILE = "KINEMACOLOR_PASSWORD", "KINEMACOLOR_PASSWORD_FILE"
-SOUNDS = ("aac", "opus")  # what travels to viewers as it comes
+# What travels to viewers as it comes, by FFmpeg's names.
+SOUNDS: dict[str, AudioCodec] = {
+    "aac": "aac",
+    "opus": "opus",
+    "mp3": "mpa",
+    "mp2": "mpa",
+    "pcm_mulaw": "pcmu",
+    "pcm_alaw": "pcma",
+    "pcm_s16be": "l16",
+    "pcm_s16le": "l16",
+}
 
 
 def is_served(uri: str) -> bool:
@@ -56,7 +67,7 @@ class Publisher(Protocol):
     def set_video(self, extradata: bytes | None = None) -> None: ...
     def set_audio(
         self,
-        codec: Literal["aac", "opus"],
+        codec: AudioCodec,
         *,
         sample_rate: int,
         channels: int,
@@ -104,7 +115,7 @@ def open_push_sink(
 
 
 class PublishSink:
-    """Encodes once, without delay; sound in AAC or Opus goes along as it is."""
+    """Encodes once, without delay; sound that RTSP players take goes along as it is."""
 
     follows_size = True  # players of H.264 take new parameter sets with any key frame
 
@@ -115,8 +126,10 @@ class PublishSink:
         self.description = f"{encoder.description}, {publisher.url}"
         self._sound = _sound_of(source)
         publisher.set_video()
-        if self._sound is not None and self._sound.codec_context.extradata:
-            self._declare(bytes(self._sound.codec_context.extradata))
+        if self._sound is not None:
+            context = self._sound.codec_context
+            if context.extradata or context.codec.canonical_name != "aac":
+                self._declare(bytes(context.extradata or b""))
 
     def write(self, item: Item) -> None:
         if isinstance(item, av.VideoFrame):
@@ -147,11 +160,13 @@ class PublishSink:
         if has_adts_header(packet.stream, packet):
             self._declare(adts_config(data))
             data = data[7 if data[1] & 1 else 9 :]
+        elif self._sound.codec_context.name == "pcm_s16le":
+            data = np.frombuffer(data, "<i2").astype(">i2").tobytes()  # network order
         self.publisher.publish_audio(data, float(packet.pts * packet.time_base))
 
     def _declare(self, config: bytes) -> None:
         context = self._sound.codec_context
-        codec = context.codec.canonical_name
+        codec = SOUNDS[context.codec.canonical_name]
         self.publisher.set_audio(
             codec,
             sample_rate=context.sample_rate,
@@ -174,5 +189,8 @@ def _sound_of(source: Source) -> Any:
         if sound.codec_context.codec.canonical_name in SOUNDS:
             return sound
     for sound in sounds:
-        log.warning("%s sound is left out: RTSP viewers get AAC or Opus", sound.codec_context.name)
+        log.warning(
+            "%s sound is left out: RTSP viewers get AAC, Opus, MP3, G.711 or 16-bit PCM",
+            sound.codec_context.name,
+        )
     return None

@@ -12,17 +12,16 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from stream.connection import Backoff
 from stream.errors import SinkError
 from stream.network import rtsp_transport, without_password
 from stream.rtsp.nal import parse_extradata
-from stream.rtsp.payload import aac_payloads, h264_payloads, opus_payloads
+from stream.rtsp.payload import h264_payloads
 from stream.rtsp.rtp import RTP_HEADER_BYTES, RtpStream
 from stream.rtsp.sdp import describe
-from stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
+from stream.rtsp.tracks import AUDIO, VIDEO, AudioCodec, AudioTrack, VideoTrack
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class RtspPusher:
 
     def set_audio(
         self,
-        codec: Literal["aac", "opus"],
+        codec: AudioCodec,
         *,
         sample_rate: int,
         channels: int,
@@ -84,11 +83,11 @@ class RtspPusher:
         self._send(VIDEO, h264_payloads(nals, _PACKET_BYTES - RTP_HEADER_BYTES), pts_seconds)
 
     def publish_audio(self, frame: bytes, pts_seconds: float) -> None:
-        """Sends a coded audio frame, once the picture flows."""
+        """Sends a coded audio frame or a run of samples, once the picture flows."""
         if self._audio is None or self._connection is None or self._needs_key:
             return
-        cut = aac_payloads if self._audio.codec == "aac" else opus_payloads
-        self._send(AUDIO, cut(frame, _PACKET_BYTES - RTP_HEADER_BYTES), pts_seconds)
+        for later, payloads in self._audio.cut(frame, _PACKET_BYTES - RTP_HEADER_BYTES):
+            self._send(AUDIO, payloads, pts_seconds + later)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -194,7 +193,10 @@ class Connection:
 
     def _record(self, transport: str, video: VideoTrack, audio: AudioTrack | None) -> None:
         tracks = {VIDEO: video} | ({} if audio is None else {AUDIO: audio})
-        self._streams = {n: RtpStream(t.payload_type, t.clock_rate) for n, t in tracks.items()}
+        self._streams = {
+            number: RtpStream(track.payload_type, track.clock_rate, track.marks_ends)
+            for number, track in tracks.items()
+        }
         address = self._socket.getsockname()[0]
         sdp = describe(video, audio, address=address, number=1, title="kinemacolor")
         self._ask("OPTIONS", self._url)

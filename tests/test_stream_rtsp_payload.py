@@ -1,4 +1,4 @@
-"""H.264, AAC and Opus into RTP packets and back, and RTCP reports."""
+"""H.264 and every kind of sound into RTP packets and back, and RTCP reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from stream.rtsp.errors import BadMedia
 from stream.rtsp.nal import ParameterSets, parse_extradata, split_annex_b, split_length_prefixed
-from stream.rtsp.payload import aac_payloads, h264_payloads, opus_payloads
+from stream.rtsp.payload import (
+    aac_payloads,
+    h264_payloads,
+    mpeg_audio_payloads,
+    opus_payloads,
+)
 from stream.rtsp.rtp import RtpStream, is_rtcp
 from stream.rtsp.sdp import describe
 from stream.rtsp.tracks import AudioTrack, VideoTrack
@@ -159,3 +164,61 @@ def test_sdp_of_a_real_encoder() -> None:
     assert "a=rtpmap:97 mpeg4-generic/48000/2\r\n" in text
     assert f"config={clip.audio_config.hex().upper()}\r\n" in text
     assert text.count("a=control:trackID=") == 2
+
+
+@given(st.binary(min_size=1, max_size=2000), st.integers(20, 1400))
+def test_mpeg_audio_fragments_say_where_they_begin(frame: bytes, most: int) -> None:
+    payloads = mpeg_audio_payloads(frame, most)
+    assert all(len(payload) <= most for payload in payloads)
+    offsets = [int.from_bytes(payload[:4], "big") for payload in payloads]
+    assert offsets == list(range(0, len(frame), most - 4))
+    assert b"".join(payload[4:] for payload in payloads) == frame
+
+
+@given(st.integers(1, 900), st.integers(1, 2), st.integers(20, 300), st.sampled_from([8000, 44100]))
+def test_samples_are_cut_between_frames_and_each_piece_has_its_time(
+    count: int, channels: int, most: int, rate: int
+) -> None:
+    data = bytes(number % 251 for number in range(count * channels * 2))
+    units = AudioTrack("l16", b"", rate, channels).cut(data, most)
+    place = 0
+    for later, (piece,) in units:
+        assert len(piece) <= most
+        assert later == pytest.approx(place / (2 * channels) / rate)
+        place += len(piece)
+        assert place % (2 * channels) == 0
+    assert b"".join(piece for _, (piece,) in units) == data
+
+
+def test_half_a_sample_is_an_error() -> None:
+    with pytest.raises(BadMedia, match="multiple of 4"):
+        AudioTrack("l16", b"", 44_100, 2).cut(bytes(6), 1388)
+    with pytest.raises(BadMedia):
+        AudioTrack("pcmu", b"", 8_000, 1).cut(b"", 1388)
+
+
+@pytest.mark.parametrize(
+    ("track", "kind", "encoding"),
+    [
+        (AudioTrack("pcmu", b"", 8_000, 1), 0, "PCMU/8000"),
+        (AudioTrack("pcma", b"", 8_000, 1), 8, "PCMA/8000"),
+        (AudioTrack("pcma", b"", 8_000, 2), 97, "PCMA/8000/2"),
+        (AudioTrack("l16", b"", 44_100, 2), 10, "L16/44100/2"),
+        (AudioTrack("l16", b"", 44_100, 1), 11, "L16/44100"),
+        (AudioTrack("l16", b"", 16_000, 1), 97, "L16/16000"),
+        (AudioTrack("mpa", b"", 44_100, 2), 14, "MPA/90000"),
+        (AudioTrack("opus", b"", 24_000, 1), 97, "opus/48000/2"),
+    ],
+)
+def test_payload_types_and_clocks_are_those_of_rfc_3551(
+    track: AudioTrack, kind: int, encoding: str
+) -> None:
+    text = describe(None, track, address="127.0.0.1", number=1, title="x").decode()
+    assert f"m=audio 0 RTP/AVP {kind}\r\na=rtpmap:{kind} {encoding}\r\n" in text
+    assert track.clock_rate == int(encoding.split("/")[1])
+
+
+def test_sound_without_ends_to_mark_has_no_marker() -> None:
+    track = AudioTrack("pcmu", b"", 8_000, 1)
+    rtp = RtpStream(track.payload_type, track.clock_rate, track.marks_ends)
+    assert [packet[1] for packet in rtp.packets([b"x"], 0.0)] == [0]

@@ -5,8 +5,10 @@ from stream.rtsp.broadcast import Stats
 from stream.rtsp.errors import BadMedia, CannotServe, RtspError
 from stream.rtsp.limits import Limits
 from stream.rtsp.server import RtspServer
+from stream.rtsp.tracks import AudioCodec
 
 __all__ = [
+    "AudioCodec",
     "BadMedia",
     "CannotServe",
     "Credentials",

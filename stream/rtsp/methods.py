@@ -179,7 +179,8 @@ class Methods:
                 return Response(503, (("Retry-After", "10"),))
             self.session = session
             session.hang_up = self._writer.transport.abort
-        stream = RtpStream(tracks[track].payload_type, tracks[track].clock_rate)
+        of = tracks[track]
+        stream = RtpStream(of.payload_type, of.clock_rate, of.marks_ends)
         outlet: Outlet
         if isinstance(offer, TcpOffer):
             used = {

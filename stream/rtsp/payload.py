@@ -1,6 +1,7 @@
-"""Payload formats: H.264 (RFC 6184), AAC (RFC 3640, AAC-hbr) and Opus (RFC 7587).
+"""Payload formats: H.264 (RFC 6184), AAC (RFC 3640), Opus (RFC 7587), MPEG audio (RFC 2250).
 
-Each function gives the payloads of one access unit; the last one carries the RTP marker.
+Each function gives the payloads of one access unit. Samples as they are (RFC 3551, 4.5) have none:
+they are cut anywhere between two of them.
 """
 
 from __future__ import annotations
@@ -69,3 +70,21 @@ def opus_payloads(packet: bytes, max_bytes: int) -> list[bytes]:
     if not 0 < len(packet) <= max_bytes:
         raise BadMedia(f"an Opus packet of {len(packet)} bytes; expected 1 to {max_bytes}")
     return [packet]
+
+
+def mpeg_audio_payloads(frame: bytes, max_bytes: int) -> list[bytes]:
+    """One frame of MPEG audio, any layer; each fragment says where in the frame it begins (3.5)."""
+    if not 0 < len(frame) < 1 << 16:
+        raise BadMedia(f"an MPEG audio frame of {len(frame)} bytes; expected 1 to 65535")
+    step = max_bytes - 4
+    return [
+        b"\0\0" + at.to_bytes(2, "big") + frame[at : at + step] for at in range(0, len(frame), step)
+    ]
+
+
+def sample_payloads(samples: bytes, max_bytes: int, *, frame_bytes: int) -> list[bytes]:
+    """Pieces of whole sample frames (one sample of every channel, `frame_bytes` together)."""
+    if not samples or len(samples) % frame_bytes:
+        raise BadMedia(f"{len(samples)} bytes of sound; expected a multiple of {frame_bytes}")
+    step = max_bytes // frame_bytes * frame_bytes
+    return [samples[at : at + step] for at in range(0, len(samples), step)]

@@ -21,6 +21,7 @@ class RtpStream:
 
     payload_type: int
     clock_rate: int
+    marks_ends: bool = True
     ssrc: int = field(default_factory=lambda: secrets.randbits(32))
     sequence: int = field(default_factory=lambda: secrets.randbits(16))
     offset: int = field(default_factory=lambda: secrets.randbits(32))
@@ -31,12 +32,12 @@ class RtpStream:
         return (self.offset + round(media_seconds * self.clock_rate)) & 0xFFFFFFFF
 
     def packets(self, payloads: list[bytes], media_seconds: float) -> list[bytes]:
-        """The next packets; the last one has the marker bit."""
+        """The next packets; the last one has the marker bit where that marks ends of units."""
         timestamp = self.timestamp(media_seconds)
         last = len(payloads) - 1
         packets = []
         for index, payload in enumerate(payloads):
-            kind = self.payload_type | (0x80 if index == last else 0)
+            kind = self.payload_type | (0x80 if self.marks_ends and index == last else 0)
             head = struct.pack("!BBHII", 0x80, kind, self.sequence, timestamp, self.ssrc)
             packets.append(head + payload)
             self.sequence = (self.sequence + 1) & 0xFFFF

@@ -34,18 +34,14 @@ def describe(
     if audio is not None:
         kind = audio.payload_type
         lines.append(f"m=audio 0 RTP/AVP {kind}")
-        match audio.codec:
-            case "aac":
-                lines += [
-                    f"a=rtpmap:{kind} mpeg4-generic/{audio.sample_rate}/{audio.channels}",
-                    f"a=fmtp:{kind} streamtype=5; profile-level-id=1; mode=AAC-hbr; "
-                    "sizelength=13; indexlength=3; indexdeltalength=3; "
-                    f"config={audio.config.hex().upper()}",
-                ]
-            case "opus":
-                lines += [
-                    f"a=rtpmap:{kind} opus/48000/2",
-                    f"a=fmtp:{kind} sprop-stereo={int(audio.channels > 1)}",
-                ]
+        lines.append(f"a=rtpmap:{kind} {audio.encoding}")
+        if audio.codec == "aac":
+            lines.append(
+                f"a=fmtp:{kind} streamtype=5; profile-level-id=1; mode=AAC-hbr; "
+                "sizelength=13; indexlength=3; indexdeltalength=3; "
+                f"config={audio.config.hex().upper()}"
+            )
+        elif audio.codec == "opus":
+            lines.append(f"a=fmtp:{kind} sprop-stereo={int(audio.channels > 1)}")
         lines.append(f"a=control:trackID={AUDIO}")
     return ("\r\n".join(lines) + "\r\n").encode()

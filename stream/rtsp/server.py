@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from stream.rtsp.auth import Credentials
 from stream.rtsp.broadcast import Broadcast, Stats
@@ -23,9 +23,9 @@ from stream.rtsp.limits import Limits
 from stream.rtsp.message import Response, format_response
 from stream.rtsp.nal import parse_extradata
 from stream.rtsp.outlet import UdpPair
-from stream.rtsp.payload import aac_payloads, h264_payloads, opus_payloads
+from stream.rtsp.payload import h264_payloads
 from stream.rtsp.rtp import RTP_HEADER_BYTES
-from stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
+from stream.rtsp.tracks import AUDIO, VIDEO, AudioCodec, AudioTrack, VideoTrack
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _GOODBYE_SECONDS = 1.0
 
 
 class RtspServer:
-    """Serves one stream of H.264 and, if there is sound, AAC or Opus.
+    """Serves one stream of H.264 and, if there is sound, one of an `AudioCodec`.
 
     `publish_video` and `publish_audio` may be called from any one thread between `start` and
     `close`; they never wait for a viewer.
@@ -154,7 +154,7 @@ class RtspServer:
 
     def set_audio(
         self,
-        codec: Literal["aac", "opus"],
+        codec: AudioCodec,
         *,
         sample_rate: int,
         channels: int,
@@ -183,13 +183,13 @@ class RtspServer:
         self._hand_over(VIDEO, h264_payloads(nals, max_bytes), pts_seconds, is_key)
 
     def publish_audio(self, frame: bytes, pts_seconds: float) -> None:
-        """Send one coded audio frame (AAC without ADTS, or an Opus packet) to all viewers."""
+        """Send one coded audio frame (AAC without ADTS) or a run of samples to all viewers."""
         audio = self._broadcast.audio
         if audio is None:
             raise BadMedia("publish_audio before set_audio")
         max_bytes = self._limits.packet_bytes - RTP_HEADER_BYTES
-        cut = aac_payloads if audio.codec == "aac" else opus_payloads
-        self._hand_over(AUDIO, cut(frame, max_bytes), pts_seconds, is_key=True)
+        for later, payloads in audio.cut(frame, max_bytes):
+            self._hand_over(AUDIO, payloads, pts_seconds + later, is_key=True)
 
     def _hand_over(
         self, track: int, payloads: list[bytes], pts_seconds: float, is_key: bool

@@ -13,8 +13,18 @@ from stream.rtsp.nal import (
     split_annex_b,
     split_length_prefixed,
 )
+from stream.rtsp.payload import aac_payloads, mpeg_audio_payloads, opus_payloads, sample_payloads
 
 VIDEO, AUDIO = 0, 1
+AudioCodec = Literal["aac", "opus", "mpa", "pcmu", "pcma", "l16"]
+_DYNAMIC = 97
+# RFC 3551, 6: payload types that mean one codec, rate and number of channels for ever.
+_STATIC = {
+    ("pcmu", 8_000, 1): 0,
+    ("pcma", 8_000, 1): 8,
+    ("l16", 44_100, 2): 10,
+    ("l16", 44_100, 1): 11,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class VideoTrack:
     length_size: int = 0
     payload_type: int = 96
     clock_rate: int = 90_000
+    marks_ends: bool = True
 
     def read(self, access_unit: bytes, is_key: bool) -> tuple[ParameterSets, list[bytes]]:
         """The parameter sets from here on, and the NAL units to send.
@@ -47,13 +58,17 @@ class VideoTrack:
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
-    """AAC or Opus; Opus always counts at 48 kHz and names two channels (RFC 7587, 4.1 and 7)."""
+    """Sound as RTP carries it.
 
-    codec: Literal["aac", "opus"]
+    Args:
+        codec: "mpa" is MPEG audio of any layer; "pcmu", "pcma" and "l16" are samples: G.711's two
+            and 16 bits, big-endian, channels interleaved.
+    """
+
+    codec: AudioCodec
     config: bytes
     sample_rate: int
     channels: int
-    payload_type: int = 97
 
     def __post_init__(self) -> None:
         if self.codec == "aac" and len(self.config) < 2:
@@ -62,8 +77,50 @@ class AudioTrack:
             raise BadMedia(f"audio at {self.sample_rate} Hz with {self.channels} channels")
 
     @property
+    def payload_type(self) -> int:
+        if self.codec == "mpa":
+            return 14
+        return _STATIC.get((self.codec, self.sample_rate, self.channels), _DYNAMIC)
+
+    @property
     def clock_rate(self) -> int:
-        return 48_000 if self.codec == "opus" else self.sample_rate
+        """Opus always counts at 48 kHz (RFC 7587, 4.1), MPEG audio at 90 kHz (RFC 3551, 4.5.13)."""
+        return {"opus": 48_000, "mpa": 90_000}.get(self.codec, self.sample_rate)
+
+    @property
+    def marks_ends(self) -> bool:
+        """Whether the marker says that an access unit ends; else it would say: after a silence."""
+        return self.codec == "aac"
+
+    @property
+    def encoding(self) -> str:
+        """The codec as `a=rtpmap` names it; Opus always says two channels (RFC 7587, 7)."""
+        match self.codec:
+            case "aac":
+                return f"mpeg4-generic/{self.sample_rate}/{self.channels}"
+            case "opus":
+                return "opus/48000/2"
+            case "mpa":
+                return "MPA/90000"
+        channels = "" if self.channels == 1 else f"/{self.channels}"
+        return f"{self.codec.upper()}/{self.sample_rate}{channels}"
+
+    def cut(self, data: bytes, max_bytes: int) -> list[tuple[float, list[bytes]]]:
+        """Units of equal time out of a coded frame or a run of samples.
+
+        Returns: for each, how many seconds after the first it begins, and its payloads.
+        """
+        match self.codec:
+            case "aac":
+                return [(0.0, aac_payloads(data, max_bytes))]
+            case "opus":
+                return [(0.0, opus_payloads(data, max_bytes))]
+            case "mpa":
+                return [(0.0, mpeg_audio_payloads(data, max_bytes))]
+        size = self.channels * (2 if self.codec == "l16" else 1)
+        pieces = sample_payloads(data, max_bytes, frame_bytes=size)
+        seconds = len(pieces[0]) / size / self.sample_rate
+        return [(number * seconds, [piece]) for number, piece in enumerate(pieces)]
 
 
 @dataclass(frozen=True, slots=True)
