@@ -29,6 +29,7 @@ class OnnxRuntimeBackend:
     """Backend over an `onnxruntime.InferenceSession`; computes in float32."""
 
     name = "onnxruntime"
+    takes_any_size = True  # and goes from one to another without preparation
 
     def __init__(self, spec: ModelSpec, *, precision: str = "auto", threads: int | None = None):
         if precision not in ("auto", "fp32"):

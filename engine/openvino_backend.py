@@ -29,6 +29,7 @@ class OpenVINOBackend:
     """Backend over one compiled model and a few infer requests that overlap."""
 
     name = "openvino"
+    takes_any_size = True  # and goes from one to another without preparation
 
     def __init__(self, spec: ModelSpec, *, precision: str = "auto", threads: int | None = None):
         core = ov.Core()

@@ -124,8 +124,9 @@ def colorize(
     ] = "auto",
     steady_strength: Annotated[float, typer.Option(min=0.0, help="1 is normal.")] = 1.0,
     every: Annotated[
-        str, typer.Option(help="Infer every so many frames at least; auto keeps the film's rate.")
-    ] = "1",
+        str | None,
+        typer.Option(help="Infer every so many frames at least (1); auto keeps the film's rate."),
+    ] = None,
     cuts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Cuts from PySceneDetect (.csv) or an .edl.")
     ] = None,
@@ -154,6 +155,10 @@ def colorize(
     max_latency: Annotated[
         float, typer.Option(metavar="MS", min=1.0, help="Live frames older than that are dropped.")
     ] = 200.0,
+    no_degrade: Annotated[
+        bool,
+        typer.Option("--no-degrade", help="Live: every frame inferred in full size, or dropped."),
+    ] = False,
     metrics: Annotated[
         str | None, typer.Option(metavar="[HOST]:PORT", help="Counters for Prometheus.")
     ] = None,
@@ -201,6 +206,7 @@ def colorize(
             give_up_seconds=give_up,
         ),
         max_latency_ms=max_latency,
+        degrade=not no_degrade,
         metrics=metrics,
         user=user,
     )
@@ -319,9 +325,9 @@ def _check_report(path: Path) -> None:
         path.unlink()
 
 
-def _every(text: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
+def _every(text: str | None) -> int | Literal["auto"] | None:
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]  # mypy does not narrow to the literal
     if not text.isdigit() or int(text) < 1:
         raise typer.BadParameter(f"{text!r} is no distance: use auto, or a number from 1")
     return int(text)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engine.backend import Backend, Pending
 from engine.spec import ModelSpec
 from stream.chroma import Upsample, chroma_planes, extract_L, resize
+from stream.degrade import Degrade
 from stream.frames import (
     FrameEncoding,
     colored_pix_fmt,
@@ -61,6 +62,7 @@ class Colorizer:
         pix_fmts: what the sink takes; empty means anything.
         overlap: pictures in the network at once; a backend that batches asks for more.
         pace: moves the distance of the steadier's key frames so that real time is kept.
+        degrade: does so for a live source, and makes the network's input smaller.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Colorizer:
         pix_fmts: Iterable[str] = (),
         overlap: int = OVERLAP,
         pace: Pace | None = None,
+        degrade: Degrade | None = None,
     ) -> None:
         self.backend = backend
         self.steady = steady or make_steady("off")
@@ -83,6 +86,7 @@ class Colorizer:
         self.pix_fmts = set(pix_fmts)
         self.overlap = overlap
         self.pace = pace
+        self.degrade = degrade
         self.encoding: FrameEncoding | None = None  # of the last frame seen
 
     def colorize(self, items: Iterable[Item], stats: Stats | None = None) -> Iterator[Item]:
@@ -95,6 +99,7 @@ class Colorizer:
         def settle(work: Work) -> None:
             with stats.time("infer"):
                 ab = None if work.pending is None else work.pending.result()[0]
+            stats.inferred += work.pending is not None
             settling.append(work)
             with stats.time("steady"):
                 final = self.steady.push(work.L, ab)
@@ -136,11 +141,26 @@ class Colorizer:
             else:
                 leaving.append(item)
             yield from ready()
+            if self.degrade is not None and isinstance(item, av.VideoFrame):
+                self.degrade.watch(stats)
         while running:
             settle(running.popleft())
             yield from ready()
         assign(self.steady.flush())
         yield from ready()
+
+    def warm_up(self, frame: av.VideoFrame) -> None:
+        """Does all that is done with such frames: the first time takes as long as ten others."""
+        other = Colorizer(
+            self.backend,
+            steady=make_steady("live"),
+            saturation=self.saturation,
+            upsample=self.upsample,
+            pix_fmts=self.pix_fmts,
+        )
+        for _ in other.colorize([frame] * 3):
+            pass
+        self.encoding = other.encoding
 
     def close(self) -> None:
         """Frees what the colorizer holds; the backend is the caller's."""
@@ -161,7 +181,14 @@ class Colorizer:
         L = extract_L(resize(guide, *upright), encoding.encoding)
         if turns:
             L = np.ascontiguousarray(np.rot90(L, turns))
-        pending = self.backend.submit(L[None, None]) if self.steady.wants(L) else None
+        shown = L
+        if self.degrade is not None and self.degrade.area_share < 1:
+            share = self.degrade.area_share  # motion and cuts still see L as it was
+            height, width = network_size(
+                self.backend.spec, frame.width, frame.height, turns, share=share
+            )
+            shown = resize(L, width, height)
+        pending = self.backend.submit(shown[None, None]) if self.steady.wants(L) else None
         return Work(frame, encoding, guide, L, turns, pending)
 
     def finish(self, work: Work) -> av.VideoFrame:
@@ -196,20 +223,27 @@ class Colorizer:
         return colored_pix_fmt(frame.format, self.pix_fmts, frame.width, frame.height)
 
 
-def network_size(spec: ModelSpec, width: int, height: int, turns: int = 0) -> tuple[int, int]:
+def network_size(
+    spec: ModelSpec, width: int, height: int, turns: int = 0, *, share: float = 1.0
+) -> tuple[int, int]:
     """The (H, W) at which a picture enters the network: nearest to its own shape.
 
-    The area is at most the preferred one and at least 0.8 of it, so that every shape costs the
-    same; more than 4:1 is squeezed.
+    The area is at most the preferred one, or a share of it, and at least 0.8 of that, so that
+    every shape costs the same; more than 4:1 is squeezed.
     """
     if spec.fixed_size:
         return spec.height, spec.width
     if turns % 2:
         width, height = height, width
     aspect = min(max(width / height, 1 / 4), 4.0)
-    area, unit = spec.height * spec.width, spec.multiple
+    area, unit = round(share * spec.height * spec.width), spec.multiple
     rows = range(unit, max(unit, int((area * 4) ** 0.5)) + 1, unit)
     sizes = [(h, max(unit, w)) for h in rows for w in (area // h // unit * unit,)]
     sizes += [(h, w - unit) for h, w in sizes if w > unit]
-    sizes = [(h, w) for h, w in sizes if h * w >= 0.8 * area] or [(spec.height, spec.width)]
-    return min(sizes, key=lambda size: abs(math.log(size[1] / size[0] / aspect)))
+    near = [(h, w) for h, w in sizes if 0.8 * area <= h * w <= area]
+    if not near and share == 1:
+        near = [(spec.height, spec.width)]
+    elif not near:  # the multiple is coarse beside so small an area
+        within = [(h, w) for h, w in sizes if h * w <= area]
+        near = [max(within, key=math.prod, default=(unit, unit))]
+    return min(near, key=lambda size: abs(math.log(size[1] / size[0] / aspect)))

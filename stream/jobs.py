@@ -8,11 +8,14 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 from rich.console import Console
 
 from engine import Backend, load
 from stream.colorizer import Colorizer
 from stream.cutlist import read_cuts
+from stream.degrade import SHARES, Degrade
 from stream.encode import EncodeOptions
 from stream.errors import StreamError
 from stream.latency import Latency
@@ -181,8 +184,38 @@ def _make_colorizer(network: Backend, settings: Settings, source: Source, sink: 
         from stream.hwaccel import CudaColorizer
 
         return CudaColorizer(network, **choices, index=settings.device)
-    pace = Pace(steady.key_frames, source.info.rate) if automatic else None
-    return Colorizer(network, **choices, pace=pace)
+    if source.live and settings.degrade:
+        colorizer = Colorizer(network, **choices, degrade=_degrade(network, settings, steady))
+    else:
+        pace = Pace(steady.key_frames, source.info.rate) if automatic else None
+        colorizer = Colorizer(network, **choices, pace=pace)
+    if source.live:
+        colorizer.warm_up(_frame_like(source))
+    return colorizer
+
+
+def _frame_like(source: Source) -> av.VideoFrame:
+    """A black frame of the kind that a source is about to give."""
+    frame = av.VideoFrame(source.info.width, source.info.height, source.info.pix_fmt)
+    for plane in frame.planes:
+        np.frombuffer(memoryview(plane), np.uint8)[:] = 0
+    context = source.video.codec_context
+    frame.colorspace, frame.color_range = context.colorspace, context.color_range
+    frame.pts, frame.time_base = 0, source.info.time_base
+    return frame
+
+
+def _degrade(network: Backend, settings: Settings, steady: Steady) -> Degrade:
+    """What a live run may give up: nothing that the user chose."""
+    # TensorRT's engines take sizes within their optimization profile only.
+    any_size = getattr(network, "takes_any_size", False) and not network.spec.fixed_size
+    return Degrade(
+        steady.key_frames,
+        limit_seconds=settings.max_latency_ms / 1000,
+        shares=SHARES if any_size else (),
+        fixed=isinstance(settings.every, int) or not steady.carries,
+        skips=settings.every == "auto" and steady.carries,
+    )
 
 
 def _make_steady(settings: Settings, source: Source) -> Steady:
@@ -199,7 +232,7 @@ def _make_steady(settings: Settings, source: Source) -> Steady:
             mode,  # type: ignore[arg-type]
             strength=settings.steady_strength,
             cuts=cuts,
-            every=1 if settings.every == "auto" else settings.every,
+            every=settings.every if isinstance(settings.every, int) else 1,
         )
     except ValueError as error:
         raise StreamError(str(error)) from error

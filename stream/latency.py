@@ -52,7 +52,7 @@ class Latency:
     def dropped(self) -> Counter[str]:
         """Frames dropped so far, by cause.
 
-        late: older than the limit before inference; queue: they came while two were waiting;
+        late: older than the limit before inference; queue: they came while too many were waiting;
         source: they came before anybody took them.
         """
         dropped = Counter({cause: counter() for cause, counter in self._counters.items()})
@@ -97,7 +97,10 @@ def status(stats: Stats, latency: Latency, source: Source) -> str:
     shown = "/".join(f"{ages[p]:.0f}" for p in ("p50", "p95", "p99")) if ages else "-"
     dropped = latency.dropped.total()
     reconnects = getattr(source, "reconnects", 0)
-    return f"{stats.fps:.1f} fps, latency {shown} ms, dropped {dropped}, reconnects {reconnects}"
+    step = f", {stats.steps[-1][1].name}" if stats.steps else ""
+    return (
+        f"{stats.fps:.1f} fps, latency {shown} ms, dropped {dropped}, reconnects {reconnects}{step}"
+    )
 
 
 def _quantile(ordered: list[float] | list[int], share: float) -> float:

@@ -59,17 +59,20 @@ class Pace:
 
     def adapt(self, load: float) -> None:
         """Moves the distance to where this load would be the target."""
-        every = self._key_frames.every
-        if load > TARGET_LOAD:
-            wanted = min(LONGEST, max(every + 1, math.ceil(every * load / TARGET_LOAD)))
-        elif every > 1 and load * every / (every - 1) < RELAXED_LOAD:
-            wanted = every - 1  # which would still leave room
-        else:
-            wanted = every
-        if wanted != every:
+        wanted = distance(self._key_frames.every, load)
+        if wanted != self._key_frames.every:
             log.info(
                 "key frames at most %d apart (the work took %.0f %% of real time)",
                 wanted,
                 100 * load,
             )
             self._key_frames.every = wanted
+
+
+def distance(every: int, load: float) -> int:
+    """The distance of key frames at which a load, measured at `every`, would be the target."""
+    if load > TARGET_LOAD:
+        return min(LONGEST, max(every + 1, math.ceil(every * load / TARGET_LOAD)))
+    if every > 1 and load * every / (every - 1) < RELAXED_LOAD:
+        return every - 1  # which would still leave room
+    return every

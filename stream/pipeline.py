@@ -19,6 +19,9 @@ from stream.stats import Stats
 # Frames waiting in each channel. More does not make a film faster, it only takes memory.
 FILE_CAPACITY = 3
 LIVE_CAPACITY = 2
+# Before inference a live source's frames may wait for a key frame to be done, as long as they are
+# not late; at 60 fps that is 12 of them.
+LIVE_QUEUE = 16
 
 
 def run(
@@ -52,7 +55,9 @@ def run(
     def is_frame(item: Item) -> bool:
         return isinstance(item, av.VideoFrame)
 
-    decoded: Channel[Item] = Channel(capacity, drop_oldest=source.live, counted=is_frame)
+    decoded: Channel[Item] = Channel(
+        LIVE_QUEUE if source.live else capacity, drop_oldest=source.live, counted=is_frame
+    )
     colored: Channel[Item] = Channel(capacity, counted=is_frame)
 
     if latency is not None:
@@ -115,5 +120,6 @@ def _timed(source: Source, stats: Stats) -> Iterator[Item]:
         stats.seconds["decode"] += time.perf_counter() - begin
         if item is None:
             return
-        stats.frames_in += isinstance(item, av.VideoFrame)
+        if isinstance(item, av.VideoFrame):
+            stats.came(item.time)
         yield item

@@ -33,6 +33,7 @@ def make_report(
         "read_as": str(colorizer.encoding),
         "frames_in": stats.frames_in,
         "frames_out": stats.frames_out,
+        "frames_inferred": stats.inferred,
         "packets_copied": stats.packets_copied,
         "packets_damaged": source.damaged,
         "times_repaired": source.repaired,
@@ -48,8 +49,18 @@ def make_report(
         "encoder": sink.description,
         "versions": versions(),
         **({} if latency is None else latency.report()),
-        **({"reconnects": getattr(source, "reconnects", 0)} if source.live else {}),
+        **(_live(source, stats) if source.live else {}),
         **({"sinks_dropped": sink.dropped} if isinstance(sink, Tee) else {}),
+    }
+
+
+def _live(source: Source, stats: Stats) -> dict[str, Any]:
+    return {
+        "reconnects": getattr(source, "reconnects", 0),
+        "degraded": [
+            {"at_seconds": seconds, "step": step.name, "message": step.message}
+            for seconds, step in stats.steps
+        ],
     }
 
 

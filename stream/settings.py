@@ -24,7 +24,7 @@ class Settings:
     hwaccel: str = "none"
     steady: str = "auto"
     steady_strength: float = 1.0
-    every: int | Literal["auto"] = 1
+    every: int | Literal["auto"] | None = None  # None: 1, and live as few as it takes
     cuts: Path | None = None
     saturation: float = 1.0
     upsample: str = "guided"
@@ -38,6 +38,7 @@ class Settings:
     overwrite: bool = False
     live: LiveOptions = field(default_factory=LiveOptions)
     max_latency_ms: float = 200.0
+    degrade: bool = True  # live: fewer inferences and a smaller input before frames are dropped
     metrics: str | None = None
     user: str | None = None
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from stream.degrade import Step
+
+_SPACED = 6  # frames that tell how far apart a source's frames are
 STAGES = ("decode", "extract", "infer", "steady", "chroma", "encode")
 
 
@@ -19,11 +25,29 @@ class Stats:
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     frames_in: int = 0
     frames_out: int = 0
+    inferred: int = 0  # frames that went through the network
     packets_copied: int = 0
     dropped: int = 0
     position_seconds: float = 0.0  # of the last frame that the sink took
     started: float = field(default_factory=time.perf_counter)
     first_frame_seconds: float | None = None  # from `started` to the first frame in the sink
+    steps: list[tuple[float, Step]] = field(default_factory=list)  # taken, and after how long
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=25))
+
+    def came(self, seconds: float | None) -> None:
+        """Counts a frame that the source gave."""
+        self.frames_in += 1
+        if seconds is not None:
+            self._times.append(seconds)
+
+    @property
+    def period_seconds(self) -> float | None:
+        """How far apart the source's frames were of late; None after the first few."""
+        if len(self._times) < _SPACED:
+            return None
+        # The rate that a source names may be wrong, and dropped frames must count.
+        period = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
+        return period if period > 0 else None
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:

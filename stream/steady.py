@@ -29,6 +29,7 @@ class Steady(Protocol):
 
     cuts: list[int]  # numbers of the frames that start a shot, the very first one left out
     delay: int  # the most frames that it holds back
+    carries: bool  # whether frames may come without ab planes of their own
     key_frames: KeyFrames
 
     def wants(self, L: Plane) -> bool:
@@ -87,6 +88,7 @@ class Unchanged:
     """Lets every frame pass."""
 
     delay = 0
+    carries = False
 
     def __init__(self) -> None:
         self.cuts: list[int] = []
@@ -136,6 +138,7 @@ class Live:
     """A recursive mean along the motion: each frame profits from those before it."""
 
     delay = 0
+    carries = True
 
     def __init__(self, frames: Frames, *, longest: float) -> None:
         self.cuts, self.key_frames = frames.cuts, frames.key_frames
@@ -159,6 +162,7 @@ class Film:
     """The same mean forwards and backwards, over a window of frames held back."""
 
     delay = BLOCK + LOOK_AHEAD - 1
+    carries = True
 
     def __init__(self, frames: Frames, *, longest: float) -> None:
         self.cuts, self.key_frames = frames.cuts, frames.key_frames

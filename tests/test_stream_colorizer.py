@@ -13,6 +13,7 @@ import pytest
 from engine import Backend, ModelSpec, load
 from stream.colorizer import Colorizer, network_size
 from stream.sources import Item
+from stream.steady import make_steady
 from tests import media
 from tests.models import write_model
 
@@ -54,6 +55,20 @@ def test_overlapping_changes_no_colour(network: Backend) -> None:
     for ours, theirs in zip(*results, strict=True):
         for plane, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(plane, other)
+
+
+def test_a_warm_up_changes_no_colour(network: Backend) -> None:
+    results = []
+    for warm in (False, True):
+        colorizer = Colorizer(network, steady=make_steady("live"))
+        if warm:
+            (other,) = frames(1)
+            assert isinstance(other, av.VideoFrame)
+            colorizer.warm_up(other)
+        results.append([media.planes_of(f) for f in colorizer.colorize(frames(5))])
+    for ours, theirs in zip(*results, strict=True):
+        for plane, wanted in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(plane, wanted)
 
 
 def test_a_decoded_frame_is_never_written(network: Backend) -> None:
