@@ -97,9 +97,11 @@ class Colorizer:
         settling: deque[Work] = deque()  # waiting for their final ab
 
         def settle(work: Work) -> None:
-            with stats.time("infer"):
-                ab = None if work.pending is None else work.pending.result()[0]
-            stats.inferred += work.pending is not None
+            ab = None
+            if work.pending is not None:
+                with stats.time("infer"):
+                    ab = work.pending.result()[0]
+                stats.inferred += 1
             settling.append(work)
             with stats.time("steady"):
                 final = self.steady.push(work.L, ab)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import av
 
 from stream.sources import Item, Source
-from stream.stats import Stats
+from stream.stats import Histogram, Stats
 
 LIVE_SECONDS = 0.2  # the most that a frame may be late before the network sees it
 _RECENT = 1500  # a minute at 25 fps
@@ -32,6 +32,7 @@ class Latency:
         self._max = math.inf if max_seconds is None else max_seconds
         self._ages_ms: Counter[int] = Counter()  # milliseconds to frames, of the whole run
         self._recent: deque[float] = deque(maxlen=_RECENT)
+        self.histogram = Histogram()
         self._late = 0
         self._counters: dict[str, Callable[[], int]] = {}
 
@@ -75,6 +76,7 @@ class Latency:
         """Notes that a frame has gone into the sink."""
         seconds = self.age(frame)
         self._recent.append(seconds)
+        self.histogram.add(seconds)
         self._ages_ms[math.ceil(1000 * seconds)] += 1
 
     def recent_ms(self) -> dict[str, float]:

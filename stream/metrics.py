@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from stream.errors import StreamError
 from stream.latency import Latency
 from stream.sources import Source
-from stream.stats import Stats
+from stream.stats import Histogram, Stats
 
 
 class Metrics:
@@ -46,7 +47,11 @@ class Metrics:
 
     def collect(self) -> Iterator[Any]:
         """Every counter as it stands, in Prometheus's names and units."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
 
         stats = self._stats
         for name, text, value in (
@@ -57,13 +62,21 @@ class Metrics:
             ("damaged_packets", "Packets that did not decode", self._source.damaged),
         ):
             yield CounterMetricFamily(f"kinemacolor_{name}", text, value=value)
-        seconds = CounterMetricFamily(
-            "kinemacolor_stage_seconds", "Time spent in each stage", labels=["stage"]
+        stages = HistogramMetricFamily(
+            "kinemacolor_stage_seconds",
+            "Time a frame took in each stage; decode waits for the source, too",
+            labels=["stage"],
         )
-        for stage, spent in list(stats.seconds.items()):
-            seconds.add_metric([stage], spent)
-        yield seconds
+        for stage, histogram in stats.histograms.items():
+            stages.add_metric([stage], _buckets(histogram), histogram.sum_seconds)
+        yield stages
         yield GaugeMetricFamily("kinemacolor_fps", "Frames a second so far", value=stats.fps)
+        yield GaugeMetricFamily(
+            "kinemacolor_degraded",
+            "What is given up to keep the rate: 0 nothing, 1 inferences, 2 and 3 input size as "
+            "well, 4 late frames as well",
+            value=stats.steps[-1][1].level if stats.steps else 0,
+        )
         if self._latency is None:
             return
         dropped = CounterMetricFamily(
@@ -72,8 +85,17 @@ class Metrics:
         for cause, count in sorted(self._latency.dropped.items()):
             dropped.add_metric([cause], count)
         yield dropped
+        ages = self._latency.histogram
+        yield HistogramMetricFamily(
+            "kinemacolor_latency_seconds",
+            "Age of frames at the sink",
+            buckets=_buckets(ages),
+            sum_value=ages.sum_seconds,
+        )
         age = GaugeMetricFamily(
-            "kinemacolor_latency_seconds", "Age of frames at the sink, lately", labels=["quantile"]
+            "kinemacolor_recent_latency_seconds",
+            "Age of frames at the sink, over the last minute or so",
+            labels=["quantile"],
         )
         for name, ms in self._latency.recent_ms().items():
             age.add_metric([f"0.{name[1:]}"], ms / 1000)
@@ -94,3 +116,8 @@ class Metrics:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """As Prometheus writes them: the bound in words, and all that is not above it."""
+    return [("+Inf" if bound == math.inf else str(bound), n) for bound, n in histogram.cumulative()]

@@ -70,7 +70,7 @@ def run(
 
     def encode() -> None:
         for item in colored:
-            with stats.time("encode"):
+            with stats.time("encode", frame=is_frame(item)):
                 sink.write(item)
             if isinstance(item, av.VideoFrame):
                 stats.frames_out += 1
@@ -117,7 +117,8 @@ def _timed(source: Source, stats: Stats) -> Iterator[Item]:
     while True:
         begin = time.perf_counter()
         item = next(items, None)
-        stats.seconds["decode"] += time.perf_counter() - begin
+        seconds = time.perf_counter() - begin
+        stats.spent("decode", seconds, frame=isinstance(item, av.VideoFrame))
         if item is None:
             return
         if isinstance(item, av.VideoFrame):

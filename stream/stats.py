@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +21,34 @@ _SPACED = 6  # frames that tell how far apart a source's frames are
 STAGES = ("decode", "extract", "infer", "steady", "chroma", "encode")
 
 
+# Upper bounds in seconds, of what a stage may take: from a copy to a network without a chance.
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class Histogram:
+    """How often something took how long. One thread adds, any other may read; no lock."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BUCKETS) + 1)
+        self.sum_seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(BUCKETS, seconds)] += 1
+        self.sum_seconds += seconds
+
+    def cumulative(self) -> list[tuple[float, int]]:
+        """(upper bound in seconds, how many took that long or less), infinity last."""
+        return list(zip((*BUCKETS, math.inf), accumulate(self._counts.copy()), strict=True))
+
+
 @dataclass
 class Stats:
     """Filled while a pipeline runs. Each stage's figures are written by one thread only."""
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    histograms: dict[str, Histogram] = field(
+        default_factory=lambda: {stage: Histogram() for stage in STAGES}
+    )
     frames_in: int = 0
     frames_out: int = 0
     inferred: int = 0  # frames that went through the network
@@ -50,12 +76,19 @@ class Stats:
         return period if period > 0 else None
 
     @contextmanager
-    def time(self, stage: str) -> Iterator[None]:
+    def time(self, stage: str, *, frame: bool = True) -> Iterator[None]:
+        """Times a piece of work; `frame` is False for work on a packet."""
         begin = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - begin
+            self.spent(stage, time.perf_counter() - begin, frame=frame)
+
+    def spent(self, stage: str, seconds: float, *, frame: bool = True) -> None:
+        """Counts a piece of work that was timed elsewhere."""
+        self.seconds[stage] += seconds
+        if frame:
+            self.histograms[stage].add(seconds)
 
     @property
     def elapsed_seconds(self) -> float:

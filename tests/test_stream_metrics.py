@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import pytest
 
+from stream.degrade import Step
 from stream.errors import StreamError
 from stream.latency import Latency
 from stream.sources import open_source
@@ -24,7 +25,11 @@ def test_counters_are_those_of_the_moment() -> None:
     latency = Latency(lambda: 1.0)
     with Metrics(":0", stats, source=source, latency=latency) as metrics:
         stats.frames_in = 7
-        stats.seconds["infer"] = 1.5
+        for seconds in (0.004, 0.005, 0.03, 7.0):
+            stats.spent("infer", seconds)
+        stats.spent("encode", 0.5, frame=False)  # a packet of sound is no frame
+        message = "colours are now inferred on key frames only"
+        stats.steps.append((1.5, Step(1, "key frames", message)))
         latency.count("queue", lambda: 3)
         frame = av.VideoFrame(16, 16, "gray")
         frame.pts, frame.time_base = 9, Fraction(1, 10)
@@ -33,12 +38,29 @@ def test_counters_are_those_of_the_moment() -> None:
             lines = page.read().decode().splitlines()
     source.close()
     assert "kinemacolor_frames_in_total 7.0" in lines
-    assert 'kinemacolor_stage_seconds_total{stage="infer"} 1.5' in lines
+    infer = [line.split() for line in lines if 'stage="infer"' in line]
+    stage, prefix = "kinemacolor_stage_seconds", 'kinemacolor_stage_seconds_bucket{le="'
+    counts = {
+        name.removeprefix(prefix).partition('"')[0]: float(n)
+        for name, n in infer
+        if name.startswith(prefix)
+    }
+    bounds = "0.001 0.002 0.005 0.01 0.02 0.05 0.1 0.2 0.5 1.0 2.0 +Inf".split()
+    assert counts == dict(zip(bounds, (0, 0, 2, 2, 2, 3, 3, 3, 3, 3, 3, 4), strict=True))
+    assert [f'{stage}_count{{stage="infer"}}', "4.0"] in infer
+    assert [f'{stage}_sum{{stage="infer"}}', "7.039"] in infer
+    assert f'{stage}_count{{stage="encode"}} 0.0' in lines
+    assert "kinemacolor_degraded 1.0" in lines
     assert 'kinemacolor_dropped_total{cause="queue"} 3.0' in lines
     (age,) = [
-        line for line in lines if line.startswith('kinemacolor_latency_seconds{quantile="0.95')
+        line
+        for line in lines
+        if line.startswith('kinemacolor_recent_latency_seconds{quantile="0.95')
     ]
     assert float(age.split()[1]) == pytest.approx(0.1)
+    assert 'kinemacolor_latency_seconds_bucket{le="0.05"} 0.0' in lines
+    assert 'kinemacolor_latency_seconds_bucket{le="0.2"} 1.0' in lines
+    assert "# TYPE kinemacolor_latency_seconds histogram" in lines
 
 
 def test_a_taken_or_senseless_address_is_an_error() -> None:
