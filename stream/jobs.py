@@ -30,6 +30,7 @@ from stream.sinks import Sink, open_sink
 from stream.sources import Source, open_source
 from stream.stats import Stats
 from stream.steady import Steady, make_steady
+from stream.stream_sinks import shown
 from stream.tee import Tee
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def run_job(
             log.warning("%d damaged packets were skipped", source.damaged)
         if source.repaired:
             log.warning("%d frames had no time of their own, or ran backwards", source.repaired)
-        log.info("wrote %s", ", ".join((job.sink, *job.more)))
+        log.info("wrote %s", ", ".join(map(shown, (job.sink, *job.more))))
     finally:
         source.close()
     return make_report(source, job.sink, sink, colorizer, stats, latency)

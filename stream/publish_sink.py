@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -14,9 +15,13 @@ import numpy as np
 from stream.encode import EncodeOptions
 from stream.errors import BadSink, SinkError
 from stream.live_encode import LiveEncoder
-from stream.push import RtspPusher
+from stream.network import rtsp_transport, without_password
+from stream.push import TIMEOUT_SECONDS, Pusher
 from stream.remux import has_adts_header
+from stream.rtmp_push import RtmpUplink, without_key
 from stream.rtsp import AudioCodec, Credentials, RtspServer
+from stream.rtsp_push import RtspUplink
+from stream.sound_encode import AacEncoder
 from stream.sources import Item, Source
 
 log = logging.getLogger(__name__)
@@ -107,26 +112,63 @@ def open_serve_sink(
 
 
 def open_push_sink(
-    url: str, source: Source, *, options: EncodeOptions | None = None
+    url: str,
+    source: Source,
+    *,
+    options: EncodeOptions | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> PublishSink:
-    """Pushes to a server: over TCP, or with `?udp` at the URL's end over UDP."""
+    """Pushes to a server: `rtsp://` (over TCP, or with `?udp` at its end over UDP), `rtmp(s)://`.
+
+    Raises BadSink when the URL does not name what RTMP needs.
+    """
     encoder = LiveEncoder(source.info.rate, options or EncodeOptions())
-    return PublishSink(source, encoder, RtspPusher(url, on_key_request=encoder.ask_for_key))
+    is_rtmp = url.startswith(("rtmp://", "rtmps://"))
+    pusher = Pusher(
+        without_key(url) if is_rtmp else without_password(rtsp_transport(url)[0]),
+        partial(RtmpUplink if is_rtmp else RtspUplink, url),
+        on_key_request=encoder.ask_for_key,
+        timeout_seconds=timeout_seconds,
+    )
+    return PublishSink(source, encoder, pusher, only_aac=is_rtmp)
 
 
 class PublishSink:
-    """Encodes once, without delay; sound that RTSP players take goes along as it is."""
+    """Encodes once, without delay; sound that players take goes along as it is.
+
+    Args:
+        only_aac: other sound than AAC is made into it, as RTMP's servers take nothing else.
+    """
 
     follows_size = True  # players of H.264 take new parameter sets with any key frame
 
-    def __init__(self, source: Source, encoder: LiveEncoder, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        source: Source,
+        encoder: LiveEncoder,
+        publisher: Publisher,
+        *,
+        only_aac: bool = False,
+    ) -> None:
         self._encoder = encoder
         self.publisher = publisher
         self.pix_fmts = set(encoder.pix_fmts)
         self.description = f"{encoder.description}, {publisher.url}"
-        self._sound = _sound_of(source)
+        self._to_aac: AacEncoder | None = None
         publisher.set_video()
-        if self._sound is not None:
+        if only_aac:
+            self._sound, self._to_aac = _aac_of(source)
+        else:
+            self._sound = _sound_of(source)
+        if self._to_aac is not None:
+            sound = self._to_aac
+            publisher.set_audio(
+                "aac",
+                sample_rate=sound.sample_rate,
+                channels=sound.channels,
+                config=sound.config,
+            )
+        elif self._sound is not None:
             context = self._sound.codec_context
             if context.extradata or context.codec.canonical_name != "aac":
                 self._declare(bytes(context.extradata or b""))
@@ -156,6 +198,10 @@ class PublishSink:
     def _publish_sound(self, packet: Any) -> None:
         if packet.pts is None:
             return
+        if self._to_aac is not None:
+            for data, seconds in self._to_aac.encode(packet):
+                self.publisher.publish_audio(data, seconds)
+            return
         data = bytes(packet)
         if has_adts_header(packet.stream, packet):
             self._declare(adts_config(data))
@@ -180,6 +226,20 @@ def adts_config(data: bytes) -> bytes:
     profile, rate = data[2] >> 6, data[2] >> 2 & 15
     channels = (data[2] & 1) << 2 | data[3] >> 6
     return ((profile + 1) << 11 | rate << 7 | channels << 3).to_bytes(2, "big")
+
+
+def _aac_of(source: Source) -> tuple[Any, AacEncoder | None]:
+    """The first AAC stream; else the first sound that decodes, and what makes it AAC."""
+    sounds = list(source.container.streams.audio)
+    for sound in sounds:
+        if sound.codec_context.codec.canonical_name == "aac":
+            return sound, None
+    for sound in sounds:
+        try:
+            return sound, AacEncoder(sound)
+        except SinkError as error:
+            log.warning("sound is left out: %s", error)
+    return None, None
 
 
 def _sound_of(source: Source) -> Any:

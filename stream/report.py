@@ -11,6 +11,7 @@ from stream.latency import Latency
 from stream.sinks import Sink
 from stream.sources import Source
 from stream.stats import Stats, peak_memory_mb
+from stream.stream_sinks import shown
 from stream.tee import Tee
 
 
@@ -26,7 +27,7 @@ def make_report(
     spec = colorizer.backend.spec
     return {
         "source": source.info.name,
-        "sink": sink_uri,
+        "sink": shown(sink_uri),
         "width": source.info.width,
         "height": source.info.height,
         "pix_fmt": source.info.pix_fmt,

@@ -16,7 +16,7 @@ from stream.y4m import Y4MSink
 if TYPE_CHECKING:
     from stream.rtsp import Credentials
 
-_LATER = ("rtmp://", "web:")
+_LATER = ("web:",)
 
 
 class Sink(Protocol):
@@ -45,7 +45,7 @@ def open_sink(
     """Opens a sink by its URI.
 
     A file's path, `-` (Y4M on stdout), `null:`, `rtsp://@:8554/live` (serve), `rtsp://host/path`
-    (push), `window:`, `virtualcam:`, `hls:folder` or `mpegts:-`.
+    and `rtmp://host/application/key` (push), `window:`, `virtualcam:`, `hls:folder` or `mpegts:-`.
 
     Args:
         credentials: the login that viewers of an RTSP server need.
@@ -65,8 +65,8 @@ def open_sink(
     if name.startswith(_LATER):
         kind = name.split(":", 1)[0]
         raise NotYetError(
-            f"{kind}: sinks are not part of this version yet; a file, -, null:, rtsp://, window:, "
-            "virtualcam:, hls: and mpegts: are"
+            f"{kind}: sinks are not part of this version yet; a file, -, null:, rtsp://, rtmp://, "
+            "window:, virtualcam:, hls: and mpegts: are"
         )
     if name == "null:":
         return NullSink()

@@ -14,7 +14,22 @@ if TYPE_CHECKING:
 
 def is_stream(uri: str) -> bool:
     """Whether a URI names a live sink that is part of this version."""
-    return uri.startswith(("rtsp://", "window:", "virtualcam:", "hls:", "mpegts:"))
+    return uri.startswith(
+        ("rtsp://", "rtmp://", "rtmps://", "window:", "virtualcam:", "hls:", "mpegts:")
+    )
+
+
+def shown(uri: str) -> str:
+    """A sink's URI as it may be printed and reported: without the password or the stream key."""
+    if uri.startswith(("rtmp://", "rtmps://")):
+        from stream.rtmp_push import without_key
+
+        return without_key(uri)
+    if uri.startswith("rtsp://") and not uri.startswith("rtsp://@"):
+        from stream.network import without_password
+
+        return without_password(uri)
+    return uri
 
 
 def open_stream_sink(

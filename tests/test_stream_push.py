@@ -17,9 +17,10 @@ from stream.encode import EncodeOptions
 from stream.errors import SinkError
 from stream.live import LiveOptions
 from stream.publish_sink import PublishSink, open_push_sink
-from stream.push import authorization
+from stream.rtsp_push import authorization
 from stream.sinks import open_sink
 from stream.sources import open_source
+from stream.stream_sinks import shown
 from tests.media import write_clip
 from tests.rtsp_peer import digest
 
@@ -123,10 +124,10 @@ def test_a_server_that_went_away_is_found_again(recorder: Recorder, film: Path) 
     for item in source:
         sink.write(item)
         written += isinstance(item, av.VideoFrame)
-        if written == 25 and recorder.process.poll() is None and not back:
+        if written == 55 and recorder.process.poll() is None and not back:
             recorder.kill()
             recorder.lines.clear()
-        if written == 50 and recorder.process.poll() is not None:
+        if written == 80 and recorder.process.poll() is not None:
             recorder.start()
         back += pusher.reconnects and isinstance(item, av.VideoFrame)
         if back == 25:
@@ -138,17 +139,22 @@ def test_a_server_that_went_away_is_found_again(recorder: Recorder, film: Path) 
     assert recorder.lines.count("pictures") >= 15
 
 
+def test_passwords_are_not_shown() -> None:
+    assert shown("rtsp://ann:secret@host:8554/push") == "rtsp://host:8554/push"
+    assert shown("rtsp://@:8554/live") == "rtsp://@:8554/live"
+    assert shown("film.mkv") == "film.mkv"
+
+
 def test_nobody_there_is_an_error_at_once(film: Path) -> None:
     with pytest.raises(SinkError, match="Connection refused"):
         push("rtsp://127.0.0.1:9/push", film, 1.0)
 
 
-def test_a_server_that_says_nothing_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.push.TIMEOUT_SECONDS", 0.2)
+def test_a_server_that_says_nothing_is_an_error_in_time() -> None:
     source = open_source("test:64x48@25#1")
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"rtsp://ann:secret@127.0.0.1:{deaf.getsockname()[1]}/push"
-        sink = open_push_sink(url, source)
+        sink = open_push_sink(url, source, timeout_seconds=0.2)
         frame = av.VideoFrame(64, 48, "yuv420p")
         frame.pts, frame.time_base = 0, Fraction(1, 90000)
         with pytest.raises(SinkError, match=r"no answer within 0\.2 s") as caught:
