@@ -152,6 +152,9 @@ def colorize(
     give_up: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Stop waiting for a lost source.")
     ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="For a network source that is not there yet.")
+    ] = False,
     max_latency: Annotated[
         float, typer.Option(metavar="MS", min=1.0, help="Live frames older than that are dropped.")
     ] = 200.0,
@@ -204,6 +207,7 @@ def colorize(
             realtime=realtime or loop,
             loop=loop,
             give_up_seconds=give_up,
+            wait=wait,
         ),
         max_latency_ms=max_latency,
         degrade=not no_degrade,

@@ -19,7 +19,8 @@ class LiveOptions:
     """What the user says of a live source; None is the source's own choice.
 
     `size`, `fps` and `input_format` are asked of a camera. `realtime` plays a film as if it were
-    live, `loop` again and again. A lost source is tried for `give_up_seconds`; None is for ever.
+    live, `loop` again and again. A lost source is tried for `give_up_seconds`; None is for ever;
+    with `wait` so is a network source that is not there yet.
     """
 
     size: tuple[int, int] | None = None  # width, height
@@ -28,6 +29,7 @@ class LiveOptions:
     realtime: bool = False
     loop: bool = False
     give_up_seconds: float | None = None
+    wait: bool = False
 
 
 def is_live(uri: str, options: LiveOptions) -> bool:
@@ -41,7 +43,10 @@ def open_live(uri: str, options: LiveOptions, *, duration_seconds: float | None 
         from stream.network import open_network_source
 
         return open_network_source(
-            uri, give_up_seconds=options.give_up_seconds, duration_seconds=duration_seconds
+            uri,
+            wait=options.wait,
+            give_up_seconds=options.give_up_seconds,
+            duration_seconds=duration_seconds,
         )
     if uri.startswith(DEVICES):
         from stream.cameras import open_camera

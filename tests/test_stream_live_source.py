@@ -142,6 +142,46 @@ def test_nobody_there_is_an_error_at_once() -> None:
         open_network_source("rtsp://127.0.0.1:9/live")
 
 
+def test_a_source_that_is_not_up_yet_is_waited_for(
+    station: Station, clip: Clip, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = station.on_air(clip)
+    station.off_air()
+    late = threading.Timer(1.0, station.on_air, [clip])  # at the same port
+    late.start()
+    began = time.monotonic()
+    source = open_network_source(url, wait=True)
+    late.join()
+    assert time.monotonic() - began > 0.9
+    assert isinstance(next(iter(source)), av.VideoFrame | av.Packet)
+    source.close()
+    (said,) = [r.getMessage() for r in caplog.records if "not there yet" in r.getMessage()]
+    assert said.endswith("not there yet (Connection refused); waiting for it")
+
+
+def test_waiting_ends_after_the_time_the_user_said() -> None:
+    with pytest.raises(SourceError, match=r"did not answer within 0\.5 s: Connection refused"):
+        open_network_source("rtsp://127.0.0.1:9/live", wait=True, give_up_seconds=0.5)
+
+
+@pytest.mark.parametrize("fault", ["password", "host", "path"])
+def test_what_waiting_does_not_mend_is_an_error_at_once(
+    station: Station, clip: Clip, tmp_path: Path, fault: str
+) -> None:
+    began = time.monotonic()
+    if fault == "path":
+        with web_server(tmp_path) as address, pytest.raises(SourceError, match="404"):
+            open_network_source(f"{address}/nothing.m3u8", wait=True)
+    elif fault == "host":
+        with pytest.raises(SourceError, match="cannot open rtsp://no-such-host"):
+            open_network_source("rtsp://no-such-host.invalid/live", wait=True)
+    else:
+        url = station.on_air(clip, Credentials("ann", "correct horse"))
+        with pytest.raises(SourceError, match="401"):
+            open_network_source(url.replace("//", "//ann:wrong@"), wait=True)
+    assert time.monotonic() - began < 9  # no second attempt was made, nor a time-out waited for
+
+
 def test_a_film_on_a_web_server_is_a_film(tmp_path: Path) -> None:
     write_clip(tmp_path / "film.mp4", codec="libx264", frames=12)
     with web_server(tmp_path) as address:
