@@ -32,7 +32,7 @@ class Backend(Protocol):
 
     name: str  # "openvino"
     description: str  # "OpenVINO 2026.4, bf16, Intel Xeon"
-    precision: str  # "fp32", "bf16" or "fp16": what it really computes in
+    precision: str  # "fp32", "bf16", "fp16" or "int8": what it really computes in
     spec: ModelSpec
 
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:

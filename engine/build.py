@@ -16,6 +16,7 @@ import onnx
 from engine.driver import Gpu
 from engine.errors import BackendUnavailable, BadModel, EngineError
 from engine.fp16 import to_fp16
+from engine.int8 import to_symmetric
 from engine.spec import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ OPTIMIZATION_LEVEL = 3  # TensorRT's own default, of 0 to 5
 
 PORTABLE_FROM = (8, 0)  # plans of TensorRT for RTX run on Ampere and later unless told otherwise
 
-EnginePrecision = Literal["fp16", "fp32"]
+EnginePrecision = Literal["fp16", "fp32", "int8"]
 Triple = tuple[int, int, int]  # smallest, best and largest
 
 
@@ -158,10 +159,23 @@ def needs_own_plan(trt: ModuleType, gpu: Gpu) -> bool:
     return is_rtx(trt) and gpu.compute_capability < PORTABLE_FROM
 
 
-def graph_for(spec: ModelSpec, precision: EnginePrecision) -> onnx.ModelProto:
+def graph_for(spec: ModelSpec, precision: str) -> onnx.ModelProto:
     """The model's graph in the types in which TensorRT is to compute."""
     model = onnx.load(str(spec.path))
-    return to_fp16(model) if precision == "fp16" else model
+    match precision:
+        case "fp16":
+            return to_fp16(model)
+        case "int8":
+            return to_symmetric(model)
+        case _:
+            return model
+
+
+def precision_for(spec: ModelSpec, asked: str) -> EnginePrecision:
+    """What an engine of the model computes in: an INT8 model says so itself."""
+    if spec.quantization:
+        return "int8"
+    return "fp32" if asked == "fp32" else "fp16"
 
 
 def build_plan(

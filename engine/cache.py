@@ -32,7 +32,7 @@ class PlanKey:
 
     model: str
     model_sha256: str
-    conversion: str  # version of the code that makes the FP16 graph
+    conversion: str  # version of the code that makes the FP16 or INT8 graph
     precision: str
     module: str
     module_version: str

@@ -47,13 +47,10 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Raises BadModel when the model cannot be converted.
     """
-    source = onnx.ModelProto()
-    source.CopyFrom(model)
+    source = unpack(model)
     graph = source.graph
     if any(a.type in (a.GRAPH, a.GRAPHS) for node in graph.node for a in node.attribute):
         raise BadModel("the model has loops or branches, which do not convert to FP16")
-    _unpack_weights(graph)
-    _name_nodes(graph)
     islands = fp32_islands(source)
     try:
         types = tensor_types(source)
@@ -70,6 +67,15 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
         reason = str(error).strip().splitlines()[0]
         raise BadModel(f"the model does not convert to FP16: {reason}") from error
     return source
+
+
+def unpack(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns a new model with plain float32 weights, no constant nodes, a name on every node."""
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    _unpack_weights(plain.graph)
+    _name_nodes(plain.graph)
+    return plain
 
 
 class _Retyping:

@@ -1,4 +1,4 @@
-"""What FP16 costs in colour: the same pictures through both graphs, and the CIEDE2000 between.
+"""What FP16 or INT8 costs in colour: the CIEDE2000 between two graphs on the same pictures.
 
 ONNX Runtime's CPU provider computes float16 graphs in float32 and leaves out the roundings in
 between, so they are put back as explicit Casts: every tensor is rounded where it is stored.
@@ -33,21 +33,28 @@ class ColorError:
     mean: float
     p99: float
     pictures: int
+    precision: str = "FP16"
 
     def __str__(self) -> str:
         return (
-            f"FP16 against FP32 on {self.pictures} pictures: "
+            f"{self.precision} against FP32 on {self.pictures} pictures: "
             f"CIEDE2000 mean {self.mean:.3f}, 99th percentile {self.p99:.3f}"
         )
 
 
 def color_error(
-    fp32: onnx.ModelProto, fp16: onnx.ModelProto, pictures: Iterable[NDArray[np.float32]]
+    fp32: onnx.ModelProto,
+    fp16: onnx.ModelProto,
+    pictures: Iterable[NDArray[np.float32]],
+    *,
+    precision: str = "FP16",
 ) -> ColorError:
     """Compares the colours that two graphs give to pictures.
 
     Args:
+        fp16: or a graph with INT8 convolutions.
         pictures: each L (H, W) float32, 0..100; H and W as the model takes them.
+        precision: the second graph's, in words.
     """
     pictures = list(pictures)
     differences = []
@@ -60,7 +67,8 @@ def color_error(
         # A NaN (an overflow in FP16) must not hide in a mean.
         differences.append(np.nan_to_num(difference, nan=100.0, posinf=100.0).ravel())
     every = np.concatenate(differences)
-    return ColorError(float(every.mean()), float(np.percentile(every, 99)), len(differences))
+    mean, p99 = float(every.mean()), float(np.percentile(every, 99))
+    return ColorError(mean, p99, len(differences), precision)
 
 
 def sample_pictures(height: int, width: int) -> list[NDArray[np.float32]]:

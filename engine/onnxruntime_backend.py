@@ -26,7 +26,7 @@ def abilities() -> str:
 
 
 class OnnxRuntimeBackend:
-    """Backend over an `onnxruntime.InferenceSession`; computes in float32."""
+    """Backend over an `onnxruntime.InferenceSession`; float32, and INT8 where a model has it."""
 
     name = "onnxruntime"
     takes_any_size = True  # and goes from one to another without preparation
@@ -38,7 +38,7 @@ class OnnxRuntimeBackend:
                 "use --precision fp32, or --backend openvino for bf16"
             )
         self.spec = spec
-        self.precision = "fp32"
+        self.precision = "int8" if spec.quantization else "fp32"
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors; warnings speak of graph internals
         if threads:
@@ -49,8 +49,9 @@ class OnnxRuntimeBackend:
             self._session = ort.InferenceSession(str(spec.path), options, providers=providers)
         except Exception as error:  # onnxruntime's classes share no base but Exception
             raise BadModel(f"ONNX Runtime cannot run {spec.path}: {error}") from error
+        words = "int8 and fp32" if spec.quantization else "fp32"
         used = self._session.get_providers()[0].removesuffix("ExecutionProvider")
-        self.description = f"ONNX Runtime {ort.__version__} {used}, fp32"
+        self.description = f"ONNX Runtime {ort.__version__} {used}, {words}"
         # One worker: `run` releases the interpreter lock, and frames stay in order.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="onnxruntime")
 

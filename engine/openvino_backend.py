@@ -41,7 +41,7 @@ class OpenVINOBackend:
                 f"this CPU has no {precision} arithmetic for OpenVINO: use --precision fp32"
             )
         self.spec = spec
-        self.precision = precision
+        self.precision = "int8" if spec.quantization else precision
         config: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
             # Several requests on one thread each beat one request on all threads: a small
@@ -58,7 +58,8 @@ class OpenVINOBackend:
         self._idle: list[ov.InferRequest] = []
         cpu = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
         version = ov.__version__.split("-")[0]
-        self.description = f"OpenVINO {version}, {precision}, {cpu}"
+        words = f"int8 and {precision}" if spec.quantization else precision
+        self.description = f"OpenVINO {version}, {words}, {cpu}"
 
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
         return self.submit(L).result()

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import onnx
 
+from engine import fp16, int8
 from engine.build import (
     OPTIMIZATION_LEVEL,
     EnginePrecision,
@@ -22,19 +23,20 @@ from engine.build import (
     load_tensorrt,
     module_name,
     needs_own_plan,
+    precision_for,
     profile_for,
 )
 from engine.cache import PlanCache, PlanKey, file_sha256
 from engine.cuda import PyCudaDevice
 from engine.driver import Gpu, NoGpu, find_gpu
 from engine.errors import BackendUnavailable
-from engine.fp16 import CONVERSION
 from engine.fp16_error import MEAN_LIMIT, ColorError, color_error, sample_pictures
 from engine.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
 LARGEST_BATCH = 8
+_CONVERSIONS = {"fp16": fp16.CONVERSION, "fp32": "none", "int8": int8.CONVERSION}
 
 
 def plan_key(
@@ -54,7 +56,7 @@ def plan_key(
     return PlanKey(
         model=spec.name,
         model_sha256=file_sha256(spec.path),
-        conversion=CONVERSION if precision == "fp16" else "none",
+        conversion=_CONVERSIONS[precision],
         precision=precision,
         module=trt.__name__,
         module_version=trt.__version__,
@@ -102,7 +104,7 @@ def load_or_build(
             module_name(trt),
             again.reason,
         )
-        graph = graph_for(spec, "fp16" if key.precision == "fp16" else "fp32")
+        graph = graph_for(spec, key.precision)
         with _on_gpu(trt, gpu):
             built = build_plan(
                 trt,
@@ -155,7 +157,8 @@ class Prepared:
     profile: Profile
     reason: str  # why it was built, or since when it has been there
     was_built: bool
-    fp16: ColorError | None  # what FP16 costs; None for fp32
+    precision: EnginePrecision
+    cost: str  # what that precision costs in colour; empty for fp32
 
 
 def prepare(
@@ -171,6 +174,7 @@ def prepare(
     """Builds the engine of a model ahead of time. Without a GPU, TensorRT for RTX still does.
 
     Args:
+        precision: of a float model; one in INT8 stays so.
         size: (H, W) of L, for an engine of this size alone.
         again: build it even if it is there.
 
@@ -188,15 +192,19 @@ def prepare(
             raise BackendUnavailable(
                 f"{error}. TensorRT for RTX builds without a GPU: pip install tensorrt-rtx"
             ) from missing
+    precision = precision_for(spec, precision)
     profile = profile_for(spec, batch=LARGEST_BATCH, size=size)
     key = plan_key(trt, spec, gpu, precision=precision, profile=profile)
     if again:
         cache.discard(key)
     found = cache.find(key)
     load_or_build(trt, spec, key, profile, cache, gpu=gpu, on_progress=on_progress)
-    cost = measure_fp16(spec) if precision == "fp16" else None
-    if cost is not None and cost.mean > MEAN_LIMIT:
-        log.warning("FP16 shows in the colours of %s: use --precision fp32", spec.name)
+    cost = spec.quantization
+    if precision == "fp16":
+        measured = measure_fp16(spec)
+        cost = str(measured)
+        if measured.mean > MEAN_LIMIT:
+            log.warning("FP16 shows in the colours of %s: use --precision fp32", spec.name)
     return Prepared(
         path=cache.path(key),
         module=module_name(trt),
@@ -206,5 +214,6 @@ def prepare(
         profile=profile,
         reason="asked for again" if again else found.reason,
         was_built=found.plan is None,
-        fp16=cost,
+        precision=precision,
+        cost=cost,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from engine.errors import BadModel, ModelNotFound
+from engine.int8 import is_quantized
 
 MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "kinema"
@@ -34,6 +35,7 @@ class ModelSpec:
     license: str = ""
     training_data: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
+    quantization: str = ""  # what is in INT8 and what that costs; empty for a float model
 
 
 def find_model(name: str | Path) -> Path:
@@ -94,6 +96,7 @@ def read_spec(path: Path) -> ModelSpec:
             license=props.get("license", ""),
             training_data=props.get("training_data", ""),
             scores=scores,
+            quantization=props.get("quantization", "INT8") if is_quantized(model) else "",
         )
     except ValueError as error:
         raise BadModel(f"{path} has unreadable metadata: {error}") from error

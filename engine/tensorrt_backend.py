@@ -23,6 +23,7 @@ from engine.build import (
     load_tensorrt,
     make_logger,
     module_name,
+    precision_for,
     profile_for,
 )
 from engine.cache import PlanCache, PlanKey
@@ -245,7 +246,7 @@ def find_plan(
         )
     trt = load_tensorrt(modules)
     check_driver(gpu, cuda_major(trt), module_name(trt))
-    chosen: EnginePrecision = "fp32" if precision == "fp32" else "fp16"
+    chosen = precision_for(spec, precision)
     profile = profile_for(spec, batch=LARGEST_BATCH, size=size)
     key = plan_key(trt, spec, gpu, precision=chosen, profile=profile)
     return Plan(trt, gpu, spec, chosen, profile, key, cache or PlanCache())

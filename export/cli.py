@@ -1,4 +1,4 @@
-"""The commands that make and judge models: train, evaluate, models export and import."""
+"""The commands that make and judge models: train, evaluate, models export, import, quantize."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def add_to(app: typer.Typer, models: typer.Typer) -> None:
     app.command()(evaluate)
     models.command("export")(export)
     models.command("import")(import_)
+    models.command("quantize")(quantize)
 
 
 def train(
@@ -199,6 +200,33 @@ def import_(
         from export.import_weights import import_model
     made = import_model(source, output, points=points, layout=layout)  # type: ignore[arg-type]
     console.print(f"{made.path}: {made.architecture}. {made.notice}")
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="Packaged name or .onnx file.")],
+    data: Annotated[list[Path], typer.Option(help="Zip file or folder of pictures.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx")],
+) -> None:
+    """Writes a model with INT8 convolutions, and prints what that costs in colour."""
+    from engine import find_model
+
+    with _torch_at_hand():
+        from export.quantize import quantize as run
+
+    with _bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase, total=total)
+            bar.update(tasks[phase], completed=done)
+
+        made = run(find_model(model), data, output, report=show)
+    size = made.path.stat().st_size / 1e6
+    console.print(f"{made.path}: {size:.1f} MB, {made.convolutions} convolutions in INT8")
+    if made.in_float:
+        console.print(f"left in float for their cost: {', '.join(made.in_float)}")
+    print(made.error)
 
 
 @contextmanager

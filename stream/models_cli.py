@@ -38,6 +38,7 @@ def models_info(model: Annotated[str, typer.Argument()] = "kinema") -> None:
         ("size", size),
         ("license", spec.license),
         ("training data", spec.training_data),
+        ("quantization", spec.quantization or "none"),
         *((f"score {key}", value) for key, value in spec.scores.items()),
     ):
         print(f"{name:<22} {value}")
@@ -75,11 +76,11 @@ def models_build(
             on_progress=show,
         )
     print(f"engine      {made.path}")
-    print(f"made by     {made.module}, {precision}, for {made.target}")
+    print(f"made by     {made.module}, {made.precision}, for {made.target}")
     print(f"takes       {made.profile}")
     print(f"{'built now  ' if made.was_built else 'was there  '} {made.reason}")
-    if made.fp16 is not None:
-        print(made.fp16)
+    if made.cost:
+        print(made.cost)
 
 
 def _sides(text: str | None) -> tuple[int, int] | None:

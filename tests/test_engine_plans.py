@@ -165,12 +165,12 @@ def test_an_engine_is_prepared_ahead_of_time_and_once(
     assert first.reason == "none has been built yet"
     assert first.path.is_file()
     assert told[-1].fraction == 1.0
-    assert first.fp16 is not None
+    assert first.cost.startswith("FP16 against FP32")
     second = prepare(spec, cache=cache)
     assert not second.was_built
     assert second.reason.startswith("built 2")
     assert prepare(spec, cache=cache, again=True).was_built
     single = prepare(spec, precision="fp32", size=(64, 96), cache=cache)
     assert single.path != first.path
-    assert single.fp16 is None
+    assert single.cost == ""
     assert str(single.profile) == "batch 1-4-8, 64x96"
