@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from export import bins
 
+FULL = 40.0  # chroma of a strong colour in a photograph
+
 
 class BinLoss(nn.Module):
-    """Cross-entropy against the soft-encoded truth, plus two small terms.
+    """Cross-entropy against the soft-encoded truth, plus small terms.
 
     Args:
         power: strength of class rebalancing; 1 is the paper's, 0 is none.
@@ -21,6 +23,8 @@ class BinLoss(nn.Module):
         vivid: share of the truth's colorfulness below which the annealed mean costs; 0 is off.
             The factor `saturation` of an export makes every colour stronger, the doubtful ones
             too; this lets the network choose where strength is least likely to be wrong.
+        patch_weight: weight of edges in the annealed mean that the truth has not, with `vivid`:
+            a doubtful thing shall take one colour, not patches of several.
         saturation: factor on the annealed mean that the export will have.
     """
 
@@ -28,9 +32,10 @@ class BinLoss(nn.Module):
         self,
         *,
         power: float = 0.5,
-        mean_weight: float = 0.1,
+        mean_weight: float = 0.2,
         norm_weight: float = 0.02,
         vivid: float = 0.0,
+        patch_weight: float = 0.5,
         saturation: float = 1.0,
     ) -> None:
         super().__init__()
@@ -40,6 +45,7 @@ class BinLoss(nn.Module):
         self.mean_weight = mean_weight
         self.norm_weight = norm_weight
         self.vivid = vivid
+        self.patch_weight = patch_weight
         self.saturation = saturation
 
     weights: Tensor
@@ -54,27 +60,35 @@ class BinLoss(nn.Module):
         cross = norm - (flat.gather(1, index) * share).sum(1)
         loss = (cross * self.weights[index[:, 0]]).mean()
         loss = loss + self.norm_weight * norm.square().mean()
-        if self.mean_weight:
-            mean = torch.softmax(flat / bins.TEMPERATURE, 1) @ (self.points * self.saturation)
-            loss = loss + self.mean_weight * F.smooth_l1_loss(mean / 10, truth / 10)
-            if self.vivid:
-                count = len(ab)
-                ours, theirs = _spread(mean, count).mean(), _spread(truth, count).mean()
-                loss = loss + F.relu(self.vivid - ours / theirs).square()
+        mean = torch.softmax(flat / bins.TEMPERATURE, 1) @ (self.points * self.saturation)
+        loss = loss + self.mean_weight * F.smooth_l1_loss(mean / 10, truth / 10)
+        if self.vivid:
+            shape = (len(ab), *ab.shape[2:], 2)
+            loss = loss + self._vivid_loss(mean.view(shape), truth.view(shape))
         return loss
 
+    def _vivid_loss(self, ab: Tensor, truth: Tensor) -> Tensor:
+        """What colours (N, h, w, 2) cost for being paler, or more patched, than the truth."""
+        shortfall = self.vivid - _spread(ab).mean() / _spread(truth).mean()
+        return F.relu(shortfall).square() + self.patch_weight * _patches(ab, truth)
 
-def _spread(ab: Tensor, count: int) -> Tensor:
-    """Returns (count,) the colorfulness of pictures, in ab units.
 
-    Hasler and Suesstrunk's measure (2003, equation 2) with a and b for its opponent axes.
+def _spread(ab: Tensor) -> Tensor:
+    """Returns the colorfulness (N,) of pictures ab (N, h, w, 2), in ab units.
 
-    Args:
-        ab: (count * pixels, 2).
+    Hasler and Suesstrunk's measure (2003, equation 2) with a and b for its opponent axes, and
+    with no colour counted for more than FULL: a few glowing patches are not colourful.
     """
-    pictures = ab.reshape(count, -1, 2)
-    deviation = (pictures.var(1, correction=0).sum(1) + 1e-3).sqrt()
-    return deviation + 0.3 * (pictures.mean(1).square().sum(1) + 1e-3).sqrt()
+    chroma = (ab.square().sum(-1, keepdim=True) + 1e-3).sqrt()
+    pixels = (ab * (FULL / chroma).clamp(max=1)).flatten(1, 2)
+    deviation = (pixels.var(1, correction=0).sum(1) + 1e-3).sqrt()
+    return deviation + 0.3 * (pixels.mean(1).square().sum(1) + 1e-3).sqrt()
+
+
+def _patches(ab: Tensor, truth: Tensor) -> Tensor:
+    """Mean difference of the steps from pixel to pixel, in tens; both (N, h, w, 2)."""
+    error = (ab - truth) / 10
+    return error.diff(dim=1).abs().mean() + error.diff(dim=2).abs().mean()
 
 
 class MeanSquaredLoss(nn.Module):

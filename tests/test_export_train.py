@@ -148,16 +148,49 @@ def test_the_start_must_be_the_same_network(tmp_path: Path) -> None:
         train.train("unet", [data], tmp_path / "unet", pictures=4, start=other)
 
 
-def test_pale_colors_cost_only_below_the_wanted_colorfulness() -> None:
+def logits_of(ab: torch.Tensor) -> torch.Tensor:
+    """Logits (N, 313, h, w) whose annealed mean is the bin nearest to each ab (N, 2, h, w)."""
     points = torch.from_numpy(bins.centers())
-    truth = points[torch.randint(len(points), (2, 16), generator=torch.Generator().manual_seed(0))]
-    ab = truth.transpose(1, 2).reshape(2, 2, 4, 4)
-    sharp = -(truth[:, :, None] - points).square().sum(-1).transpose(1, 2)  # (2, 313, 16)
-    logits = sharp.reshape(2, bins.COUNT, 4, 4) / 20
+    square = (ab.permute(0, 2, 3, 1)[..., None, :] - points).square().sum(-1)
+    return -square.permute(0, 3, 1, 2) / 20
+
+
+def bin_colors(seed: int = 0) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed)
+    points = torch.from_numpy(bins.centers())
+    return points[torch.randint(len(points), (2, 4, 4), generator=random)].permute(0, 3, 1, 2)
+
+
+def test_pale_colors_cost_only_below_the_wanted_colorfulness() -> None:
+    ab = bin_colors() * 0.3  # none as strong as FULL
 
     def extra(saturation: float) -> float:
-        plain = BinLoss(saturation=saturation)(logits, ab)
-        return float(BinLoss(saturation=saturation, vivid=0.9)(logits, ab) - plain)
+        plain = BinLoss(saturation=saturation)(logits_of(ab), ab)
+        vivid = BinLoss(saturation=saturation, vivid=0.9, patch_weight=0)(logits_of(ab), ab)
+        return float(vivid - plain)
 
-    assert extra(1.0) == pytest.approx(0.0, abs=1e-5)
-    assert extra(0.5) == pytest.approx((0.9 - 0.5) ** 2, rel=0.05)
+    assert extra(1.0) == pytest.approx(0.0, abs=1e-3)
+    assert extra(0.25) == pytest.approx((0.9 - 0.25) ** 2, rel=0.1)
+
+
+def test_a_few_glowing_spots_are_not_colorful() -> None:
+    truth = bin_colors() * 0.3
+    spots = torch.zeros_like(truth)
+    spots[:, 0, 0, 0] = 100.0
+    loss = BinLoss(power=0, vivid=1.0, mean_weight=1e-6, patch_weight=0)
+    plain = BinLoss(power=0, mean_weight=1e-6)
+    cost = [
+        float(loss(logits_of(ab), truth) - plain(logits_of(ab), truth)) for ab in (spots, truth)
+    ]
+    assert cost[0] > 0.1
+    assert cost[1] < 0.01
+
+
+def test_patches_cost_more_than_one_wrong_color() -> None:
+    truth = torch.zeros(1, 2, 4, 4)
+    one, patches = truth.clone(), truth.clone()
+    one[:, 0] = 40.0
+    patches[:, 0, ::2] = 40.0
+    patches[:, 0, 1::2] = -40.0
+    loss = BinLoss(power=0, vivid=0.01, saturation=1.0)
+    assert float(loss(logits_of(patches), truth)) > float(loss(logits_of(one), truth)) + 1
