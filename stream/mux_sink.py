@@ -1,4 +1,4 @@
-"""`hls:folder` and `mpegts:-`: the live picture for web players, and for the next program."""
+"""`hls:folder`, `mpegts:-`, `udp://`: for web players, for the next program, for a network."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import av.error
@@ -28,17 +30,21 @@ _LIVE_HLS = {
     "hls_list_size": "6",
     "hls_flags": "delete_segments+independent_segments+temp_file",
 }
+_AT_ONCE = {"flush_packets": "1"}  # else the end of a frame waits for the next one
+_DATAGRAM_BYTES = 7 * 188  # as many of MPEG-TS's packets as Ethernet takes at once
 _WHOLE_HLS = {"hls_time": "6", "hls_playlist_type": "vod", "hls_flags": "independent_segments"}
 
 
 def open_mux_sink(
     uri: str, source: Source, *, options: EncodeOptions | None = None, overwrite: bool = False
 ) -> MuxSink:
-    """Opens `hls:FOLDER` or `mpegts:-`.
+    """Opens `hls:FOLDER`, `mpegts:-` or `udp://HOST:PORT`, which is MPEG-TS, too.
 
     Raises SinkError: the folder holds a playlist already, or cannot be written.
     """
     kind, _, name = uri.partition(":")
+    if kind == "udp":
+        return MuxSink("mpegts", _udp(uri), source, options=options, layout=_AT_ONCE)
     if kind == "mpegts":
         if name != "-":
             raise BadSink("mpegts: writes to a pipe: mpegts:-; for a file give its name, film.ts")
@@ -55,6 +61,19 @@ def open_mux_sink(
     segments = {"hls_segment_filename": str(playlist.parent / "segment-%05d.ts")}
     layout = _LIVE_HLS if source.live else _WHOLE_HLS
     return MuxSink("hls", str(playlist), source, options=options, layout=layout | segments)
+
+
+def _udp(uri: str) -> str:
+    """FFmpeg's URL with datagrams of whole packets. Raises BadSink."""
+    parts = urlsplit(uri)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if not (parts.hostname and port):
+        raise BadSink(f"{uri}: expected udp://HOST:PORT")
+    query = f"{parts.query}&" if parts.query else ""
+    return f"udp://{parts.netloc}?{query}pkt_size={_DATAGRAM_BYTES}"
 
 
 class MuxSink:
@@ -79,6 +98,7 @@ class MuxSink:
         self._name = target if isinstance(target, str) else "the pipe"
         self._video: Any = None
         self._sounds: dict[int, Any] = {}
+        self._heard: dict[int, Fraction] = {}  # the time of the last packet of each
         with self._errors():
             self._container = av.open(target, "w", format=format, options=layout or {})
 
@@ -121,9 +141,15 @@ class MuxSink:
 
     def _copy(self, packet: Any) -> None:
         copy = self._sounds.get(packet.stream_index)
-        if copy is not None and packet.pts is not None:
-            packet.stream = copy
-            self._container.mux_one(packet)
+        if copy is None or packet.pts is None:
+            return
+        # Muxers take no time twice: where a loop begins again, its sound overlaps a little.
+        seconds = packet.pts * packet.time_base
+        if seconds <= self._heard.get(copy.index, seconds - 1):
+            return
+        self._heard[copy.index] = seconds
+        packet.stream = copy
+        self._container.mux_one(packet)
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:

@@ -45,7 +45,8 @@ def open_sink(
     """Opens a sink by its URI.
 
     A file's path, `-` (Y4M on stdout), `null:`, `rtsp://@:8554/live` (serve), `rtsp://host/path`
-    and `rtmp://host/application/key` (push), `window:`, `virtualcam:`, `hls:folder` or `mpegts:-`.
+    and `rtmp://host/application/key` (push), `window:`, `virtualcam:`, `hls:folder`, `mpegts:-` or
+    `udp://host:port`.
 
     Args:
         credentials: the login that viewers of an RTSP server need.
@@ -66,7 +67,7 @@ def open_sink(
         kind = name.split(":", 1)[0]
         raise NotYetError(
             f"{kind}: sinks are not part of this version yet; a file, -, null:, rtsp://, rtmp://, "
-            "window:, virtualcam:, hls: and mpegts: are"
+            "window:, virtualcam:, hls:, mpegts: and udp:// are"
         )
     if name == "null:":
         return NullSink()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def is_stream(uri: str) -> bool:
     """Whether a URI names a live sink that is part of this version."""
     return uri.startswith(
-        ("rtsp://", "rtmp://", "rtmps://", "window:", "virtualcam:", "hls:", "mpegts:")
+        ("rtsp://", "rtmp://", "rtmps://", "window:", "virtualcam:", "hls:", "mpegts:", "udp://")
     )
 
 
@@ -49,7 +49,7 @@ def open_stream_sink(
         from stream.virtualcam import VirtualCamSink
 
         return VirtualCamSink(source, uri.removeprefix("virtualcam:"))
-    if uri.startswith(("hls:", "mpegts:")):
+    if uri.startswith(("hls:", "mpegts:", "udp://")):
         from stream.mux_sink import open_mux_sink
 
         return open_mux_sink(uri, source, options=options, overwrite=overwrite)

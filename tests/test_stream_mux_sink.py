@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import socket
+import subprocess
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -109,4 +113,63 @@ def test_names_that_make_no_sense_are_errors() -> None:
         open_sink("hls:", source)
     with pytest.raises(BadSink, match=r"H\.264"):
         MuxSink("mpegts", io.BytesIO(), source, options=EncodeOptions(codec="vp9"))
+    source.close()
+
+
+def test_datagrams_are_read_by_another_program(film: Path, tmp_path: Path) -> None:
+    if not shutil.which("ffmpeg"):
+        pytest.skip("ffmpeg is not installed")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"udp://127.0.0.1:{free.getsockname()[1]}"
+    copy = tmp_path / "copy.ts"
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-i", f"{address}?timeout=9000000"]
+    receiver = subprocess.Popen(
+        [*command, "-c", "copy", "-frames:v", "30", str(copy)], stderr=subprocess.DEVNULL
+    )
+    source = open_source(film, live=LiveOptions(realtime=True, loop=True), duration_seconds=12)
+    sink = open_sink(address, source, options=QUICK)
+    for item in source:
+        sink.write(item)
+        if receiver.poll() is not None:
+            break
+    sink.finish()
+    source.close()
+    assert receiver.wait(20) == 0
+    streams = ffprobe(copy, "-count_packets", "-show_streams")["streams"]
+    assert {s["codec_name"] for s in streams} == {"h264", "aac"}
+    assert streams[0]["nb_read_packets"] == "30"
+
+
+def test_a_film_that_begins_again_does_not_end_the_stream(tmp_path: Path) -> None:
+    """Its sound is a little longer than its picture, and MPEG-TS takes no time twice."""
+    film = write_clip(tmp_path / "film.mkv", codec="libx264", size=(64, 48), frames=5, audio="aac")
+    source = open_source(film, live=LiveOptions(realtime=True, loop=True), duration_seconds=1)
+    written = io.BytesIO()
+    sink = MuxSink("mpegts", written, source, options=QUICK)
+    for item in source:
+        sink.write(item)
+    sink.finish()
+    source.close()
+    with av.open(io.BytesIO(written.getvalue()), format="mpegts") as container:
+        times: dict[str, list[int]] = {"video": [], "audio": []}
+        for packet in container.demux():
+            if packet.pts is not None:
+                times[packet.stream.type].append(packet.pts)
+    assert times["audio"] == sorted(set(times["audio"]))
+    assert len(times["audio"]) > 30
+    assert len(times["video"]) >= 23  # of 25; each turn lasts as long as its sound
+
+
+def test_datagrams_for_nobody_and_nowhere() -> None:
+    source = open_source("test:64x48@25#1")
+    for bad in ("udp://", "udp://host", "udp://host:many"):
+        with pytest.raises(BadSink, match="udp://HOST:PORT"):
+            open_sink(bad, source)
+    sink = open_sink("udp://127.0.0.1:9", source, options=QUICK)  # nobody has to listen
+    for number in range(3):
+        frame = av.VideoFrame(64, 48, "yuv420p")
+        frame.pts, frame.time_base = 3600 * number, Fraction(1, 90000)
+        sink.write(frame)
+    sink.finish()
     source.close()
