@@ -1,11 +1,12 @@
 """`--hwaccel cuda`: frames are decoded, coloured and encoded without leaving the GPU.
 
-NVDEC's surfaces are reached by DLPack. The luma stays where it is; only L at the network's size
-comes to the host, for temporal smoothing, and ab goes back. The chroma is written into the
-surface itself: unless told otherwise (AV_HWACCEL_FLAG_UNSAFE_OUTPUT), FFmpeg hands out a copy of
-the decoder's reference, so later pictures do not suffer and any number may be held.
+NVDEC's surfaces are reached by DLPack: 4:2:0, 4:2:2 and 4:4:4 of any size, as far as the GPU
+decodes them. The luma stays where it is; only L at the network's size comes to the host, for
+temporal smoothing, and ab goes back. The chroma is written into the surface itself: unless told
+otherwise (AV_HWACCEL_FLAG_UNSAFE_OUTPUT), FFmpeg hands out a copy of the decoder's reference, so
+later pictures do not suffer and any number may be held.
 
-No GPU has run this yet; all but decoder and encoder is tested on NV12 and P010 frames in host
+No GPU has run this yet; all but decoder and encoder is tested on frames of these layouts in host
 memory, with the kernels built for the processor.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,64 @@ from stream.steady import Steady
 
 log = logging.getLogger(__name__)
 
-_LAYOUTS = {"nv12": 0, "p010le": 6}  # and how far their codes are shifted up
+
+@dataclass(frozen=True)
+class _Layout:
+    """How NVDEC lays a picture out, and what a copy of it is called on the processor."""
+
+    shift: int = 0  # codes lie in the upper bits
+    planar: bool = False  # Cb and Cr each have a plane; else they alternate in one
+    copies: tuple[str, ...] = ()  # the same codes, the format that costs least first
+
+
+_LAYOUTS = {
+    "nv12": _Layout(copies=("nv12", "yuv420p")),
+    "p010le": _Layout(shift=6, copies=("yuv420p10le",)),
+    "nv16": _Layout(copies=("yuv422p",)),
+    "p210le": _Layout(shift=6, copies=("yuv422p10le",)),
+    "yuv444p": _Layout(planar=True, copies=("yuv444p",)),
+    "yuv444p10msble": _Layout(shift=6, planar=True, copies=("yuv444p10le",)),
+}
+# What a film says it is, and what NVDEC makes of it; not every GPU decodes each of them.
+_DECODED = {
+    **dict.fromkeys(("yuv420p", "yuvj420p"), "nv12"),
+    "yuv420p10le": "p010le",
+    **dict.fromkeys(("yuv422p", "yuvj422p"), "nv16"),
+    "yuv422p10le": "p210le",
+    **dict.fromkeys(("yuv444p", "yuvj444p"), "yuv444p"),
+    "yuv444p10le": "yuv444p10msble",
+}
+
+
+def why_not(path: str | Path, *, device: int = 0) -> str | None:
+    """Why a film's frames cannot stay on the GPU, or None: one frame is decoded to find out.
+
+    Raises BadSource when there is no GPU at all, SourceNotFound when there is no film.
+    """
+    name = _existing(path)
+    try:
+        with av.open(name, metadata_errors="replace") as plain:
+            contexts = [stream.codec_context for stream in plain.streams.video]
+            films = [(c.pix_fmt, c.width, c.height) for c in contexts]
+    except av.error.FFmpegError:
+        return None  # whoever opens it next says what is wrong with it
+    for pix_fmt, width, height in films:
+        if pix_fmt not in _DECODED:
+            return f"the GPU decodes no {pix_fmt}"
+        if _cropped(_DECODED[pix_fmt], width, height):
+            return f"{width}x{height} needs chroma of full size"
+    try:
+        find_gpu(device)
+    except NoGpu as error:
+        raise BadSource(f"--hwaccel cuda: {error}") from error
+    try:
+        with _open(name, device) as container:
+            codec = container.streams.video[0].codec_context
+            next(container.decode(video=0), None)
+            # PyAV decodes in software where NVDEC knows nothing of the codec.
+            return None if codec.is_hwaccel else f"NVDEC does not decode {codec.name}"
+    except (av.error.FFmpegError, NotImplementedError, RuntimeError) as error:
+        return _reason(error, device)
 
 
 def open_cuda_source(
@@ -53,18 +111,9 @@ def open_cuda_source(
         SourceNotFound: no such file.
         BadSource: no NVIDIA driver, or NVDEC does not decode this codec.
     """
-    name = str(path)
-    if not Path(name).exists():
-        raise SourceNotFound(f"no such file: {name}")
-    accel = HWAccel(
-        "cuda",
-        device=str(device),
-        is_hw_owned=True,
-        allow_software_fallback=False,
-        options={"primary_ctx": "1"},  # the context that TensorRT and PyCUDA use as well
-    )
+    name = _existing(path)
     try:
-        container = av.open(name, hwaccel=accel, metadata_errors="replace")
+        container = _open(name, device)
     except (av.error.FFmpegError, NotImplementedError) as error:
         raise BadSource(f"--hwaccel cuda cannot open {name}: {_reason(error, device)}") from error
     for stream in container.streams.video:
@@ -77,11 +126,33 @@ def open_cuda_source(
     )
 
 
-def nvenc_problem(codec: str = "h264", device: int = 0) -> str | None:
-    """Why NVENC cannot be used, or None. Data-centre GPUs decode, but have no encoder."""
+def _existing(path: str | Path) -> str:
+    if not Path(path).exists():
+        raise SourceNotFound(f"no such file: {path}")
+    return str(path)
+
+
+def _open(name: str, device: int) -> Any:
+    accel = HWAccel(
+        "cuda",
+        device=str(device),
+        is_hw_owned=True,
+        allow_software_fallback=False,
+        options={"primary_ctx": "1"},  # the context that TensorRT and PyCUDA use as well
+    )
+    return av.open(name, hwaccel=accel, metadata_errors="replace")
+
+
+def nvenc_problem(codec: str = "h264", device: int = 0, pix_fmt: str = "yuv420p") -> str | None:
+    """Why NVENC cannot be used, or None. Data-centre GPUs decode, but have no encoder.
+
+    Args:
+        pix_fmt: of the film; 4:2:2 and 4:4:4 are not for every GPU.
+    """
     try:
         context: Any = av.CodecContext.create(f"{codec}_nvenc", "w")
-        context.width, context.height, context.pix_fmt = 256, 256, "yuv420p"
+        context.width, context.height = 256, 256
+        context.pix_fmt = _DECODED.get(pix_fmt, "yuv420p")
         context.time_base = Fraction(1, 25)
         context.open()
     except (av.error.FFmpegError, ValueError) as error:
@@ -93,8 +164,9 @@ def nvenc_problem(codec: str = "h264", device: int = 0) -> str | None:
 class DeviceWork(Work):
     """One frame on the GPU on its way through the colorizer."""
 
-    luma: dlpack.Tensor | None = None  # hold the surface's memory
-    chroma: dlpack.Tensor | None = None
+    luma: Surface | None = None
+    chroma: tuple[Surface, Surface] | None = None  # Cb and Cr
+    memory: list[dlpack.Tensor] = field(default_factory=list)  # holds the surfaces' own
 
 
 class CudaColorizer(Colorizer):
@@ -150,16 +222,19 @@ class CudaColorizer(Colorizer):
     def begin(self, frame: av.VideoFrame) -> DeviceWork:
         """Takes L from a frame on the GPU and hands it to the network."""
         encoding = self._encoding(frame)
-        luma, chroma = (dlpack.read(plane) for plane in frame.planes)
+        memory = [dlpack.read(plane) for plane in frame.planes]
+        luma, *chroma = _surfaces(frame, memory)
         height, width, turns = self._network_size(frame)
-        kernels = self._kernels_for(encoding, chroma.shape[:2], (height, width))
+        chroma_size = (chroma[0].height, chroma[0].width)
+        kernels = self._kernels_for(encoding, chroma_size, (height, width))
         with self._device.current():
-            kernels.extract_L(_surface(luma, encoding), int(self._L))
+            kernels.extract_L(luma, int(self._L))
             self._device.download(self._L_host, self._L, self._cuda_stream)
             self._cuda_stream.synchronize()
         L = np.rot90(self._L_host.reshape(height, width), turns).copy()
         pending = self.backend.submit(L[None, None]) if self.steady.wants(L) else None
-        return DeviceWork(frame, encoding, L[:0], L, turns, pending, None, luma, chroma)
+        cb, cr = chroma
+        return DeviceWork(frame, encoding, L[:0], L, turns, pending, None, luma, (cb, cr), memory)
 
     def finish(self, work: Work) -> av.VideoFrame:
         """Writes the chroma into the frame's own surface; the luma is not touched."""
@@ -169,15 +244,14 @@ class CudaColorizer(Colorizer):
         assert work.chroma is not None
         ab = np.rot90(work.ab, -work.turns, axes=(1, 2)) if work.turns else work.ab
         height, width, _ = self._network_size(work.frame)
-        kernels = self._kernels_for(work.encoding, work.chroma.shape[:2], (height, width))
-        cb, cr = (_surface(work.chroma, work.encoding, component=i) for i in (0, 1))
+        cb, cr = work.chroma
+        kernels = self._kernels_for(work.encoding, (cb.height, cb.width), (height, width))
         with self._device.current():
             self._ab_host[: ab.size] = ab.ravel()
             self._device.upload(self._ab, self._ab_host[: ab.size], self._cuda_stream)
-            luma = _surface(work.luma, work.encoding)
-            kernels.write_chroma(luma, int(self._ab), ab.shape[1:], cb, cr)
+            kernels.write_chroma(work.luma, int(self._ab), ab.shape[1:], cb, cr)
             self._cuda_stream.synchronize()  # encoder and download come from other streams
-        work.luma = work.chroma = None
+        work.memory.clear()
         return self._deliver(work.frame)
 
     def close(self) -> None:
@@ -192,8 +266,12 @@ class CudaColorizer(Colorizer):
         """The frame as the sink takes it: as it is, or downloaded once."""
         if not self.pix_fmts or frame.format.name in self.pix_fmts:
             return frame
-        wide = _layout(frame) == "p010le"
-        wanted = ("yuv420p10le",) if wide else ("nv12", "yuv420p")
+        if _cropped(_layout(frame), frame.width, frame.height):
+            raise BadSink(
+                f"the encoder takes no {frame.width}x{frame.height} with half-size chroma: "
+                "leave --hwaccel out"
+            )
+        wanted = _LAYOUTS[_layout(frame)].copies
         pix_fmt = next((name for name in wanted if name in self.pix_fmts), None)
         if pix_fmt is None:
             raise BadSink(
@@ -208,10 +286,10 @@ class CudaColorizer(Colorizer):
 
     def _encoding(self, frame: av.VideoFrame) -> FrameEncoding:
         layout = _layout(frame)
-        if layout not in _LAYOUTS or frame.width % 2 or frame.height % 2:
+        if layout not in _LAYOUTS:
             raise BadSource(
-                f"--hwaccel cuda takes 4:2:0 of even size in 8 or 10 bit, not {layout} at "
-                f"{frame.width}x{frame.height}: leave --hwaccel out"
+                f"--hwaccel cuda takes {', '.join(_LAYOUTS)}, and NVDEC gives {layout}: "
+                "leave --hwaccel out"
             )
         encoding = frame_encoding(new_frame(frame, layout, 16))  # its tags, on a readable format
         if encoding != self.encoding:
@@ -270,22 +348,37 @@ class CudaColorizer(Colorizer):
         self._kernels = self._geometry = self._L = self._ab = None
 
 
+def _cropped(layout: str, width: int, height: int) -> bool:
+    """Whether an encoder that takes whole chroma samples only would lose a row or a column."""
+    pix_fmt = av.VideoFormat(layout)
+    return bool(width % (4 // pix_fmt.chroma_width(4)) or height % (4 // pix_fmt.chroma_height(4)))
+
+
 def _layout(frame: av.VideoFrame) -> str:
     return (frame.sw_format or frame.format).name
 
 
-def _surface(tensor: dlpack.Tensor, encoding: FrameEncoding, *, component: int = 0) -> Surface:
-    """The luma plane (H, W), or one component of the chroma plane (H/2, W/2, 2)."""
-    wide = tensor.item_bytes == 2
-    return Surface(
-        tensor.address + component * tensor.item_bytes,
-        tensor.strides[0] * tensor.item_bytes,
-        width=tensor.shape[1],
-        height=tensor.shape[0],
-        wide=wide,
-        shift=16 - encoding.encoding.bit_depth if wide else 0,
-        step=tensor.strides[1],
-    )
+def _surfaces(frame: av.VideoFrame, memory: list[dlpack.Tensor]) -> list[Surface]:
+    """Y, Cb and Cr of a frame whose planes lie at these places."""
+    name = _layout(frame)
+    layout, pix_fmt = _LAYOUTS[name], av.VideoFormat(name, frame.width, frame.height)
+    surfaces = []
+    for number, component in enumerate(pix_fmt.components):
+        tensor = memory[component.plane]
+        second = number == 2 and not layout.planar
+        surfaces.append(
+            Surface(
+                tensor.address + second * tensor.item_bytes,
+                tensor.strides[0] * tensor.item_bytes,
+                # PyAV 18.1 halves an odd side downwards; the last sample is there all the same.
+                width=component.width,
+                height=component.height,
+                wide=tensor.item_bytes == 2,
+                shift=layout.shift,
+                step=tensor.strides[1],
+            )
+        )
+    return surfaces
 
 
 def _reason(error: Exception, device: int) -> str:

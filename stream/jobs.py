@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def run_job(
     message gives when it is long enough to be missed.
     """
     stats = Stats()
+    settings = _where_frames_lie(job, settings)
     source = _open_source(job, settings)
     try:
         sink = _open_sinks(job, settings, source)
@@ -109,6 +111,23 @@ def _end_early(sink: Sink, error: BaseException) -> None:
         log.warning("what was done until then is in %s", kept)
 
 
+def _where_frames_lie(job: Job, settings: Settings) -> Settings:
+    """Leaves `--hwaccel cuda` out, in one line, for a film that the GPU cannot hold."""
+    if settings.hwaccel != "cuda":
+        return settings
+    from stream.hwaccel import why_not
+
+    problem: str | None = "--compare makes frames of double width"
+    if not settings.compare:
+        problem = why_not(job.source, device=settings.device)
+    if problem is None:
+        return settings
+    log.warning(
+        "%s: its frames stay off the GPU, as without --hwaccel cuda: %s", job.source, problem
+    )
+    return replace(settings, hwaccel="none")
+
+
 def _open_source(job: Job, settings: Settings) -> Source:
     span = {
         "start_seconds": settings.start_seconds,
@@ -125,7 +144,7 @@ def _open_sinks(job: Job, settings: Settings, source: Source) -> Sink:
     """The job's sink, or all of them as one. None is left open when another does not open."""
     options = EncodeOptions(
         codec=settings.codec,
-        encoder=_encoder(settings),
+        encoder=_encoder(settings, source.info.pix_fmt),
         crf=settings.crf,
         preset=settings.preset,
     )
@@ -158,13 +177,13 @@ def _metrics(
     return Metrics(settings.metrics, stats, source=source, latency=latency)
 
 
-def _encoder(settings: Settings) -> str:
+def _encoder(settings: Settings, pix_fmt: str) -> str:
     """NVENC for frames that are on the GPU already, unless the user chose or it is not there."""
     if settings.hwaccel != "cuda" or settings.encoder != "auto":
         return settings.encoder
     from stream.hwaccel import nvenc_problem
 
-    problem = nvenc_problem(settings.codec or "h264", settings.device)
+    problem = nvenc_problem(settings.codec or "h264", settings.device, pix_fmt)
     if problem is None:
         return "nvenc"
     log.info("encoding on the processor: %s", problem)
