@@ -141,6 +141,9 @@ def colorize(
     encoder: Annotated[str, typer.Option(help="auto, x264, nvenc, qsv, amf")] = "auto",
     crf: Annotated[float, typer.Option(min=0, max=63, help="Quality; lower is better.")] = 18.0,
     preset: Annotated[str, typer.Option(help="x264's speed names.")] = "veryfast",
+    intra_refresh: Annotated[
+        bool, typer.Option("--intra-refresh", help="Live, x264: no large key frames.")
+    ] = False,
     start: Annotated[str, typer.Option(help="Skip to this time (seconds or HH:MM:SS).")] = "0",
     duration: Annotated[str | None, typer.Option(help="Stop after this much film.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
@@ -197,6 +200,7 @@ def colorize(
         encoder=encoder,
         crf=crf,
         preset=preset,
+        intra_refresh=intra_refresh,
         start_seconds=_seconds(start),
         duration_seconds=None if duration is None else _seconds(duration),
         overwrite=overwrite,

@@ -51,6 +51,7 @@ class EncodeOptions:
     encoder: str = "auto"
     crf: float = 18.0
     preset: str = "veryfast"
+    intra_refresh: bool = False  # live: a column of intra blocks that moves, for key frames
 
 
 def choose_encoder(options: EncodeOptions, suffix: str) -> str:

@@ -20,6 +20,7 @@ from stream.degrade import SHARES, Degrade
 from stream.encode import EncodeOptions
 from stream.errors import StreamError
 from stream.latency import Latency
+from stream.live_encode import check_intra_refresh
 from stream.pace import Pace
 from stream.pipeline import run
 from stream.plan import Job, plan_jobs
@@ -147,7 +148,11 @@ def _open_sinks(job: Job, settings: Settings, source: Source) -> Sink:
         encoder=_encoder(settings, source.info.pix_fmt),
         crf=settings.crf,
         preset=settings.preset,
+        intra_refresh=settings.intra_refresh,
     )
+    if settings.intra_refresh:
+        for uri in (job.sink, *job.more):
+            check_intra_refresh(uri)
     opened: list[Sink] = []
     try:
         for uri in (job.sink, *job.more):

@@ -11,6 +11,7 @@ from av.video.frame import PictureType
 
 from stream.encode import EncodeOptions, choose_encoder, encoder_settings
 from stream.errors import BadSink, SinkError
+from stream.rtsp.nal import IDR, split_annex_b
 
 KEY_SECONDS = 1.0  # between key frames: as long as a new viewer waits at most
 # Beside the common settings; what each encoder calls "do not hold frames back".
@@ -22,11 +23,25 @@ _AT_ONCE = {
 }
 
 
+def check_intra_refresh(uri: str) -> None:
+    """Raises BadSink for an output whose viewers need key frames that nobody asks for."""
+    if not uri.startswith(("rtsp://@", "mpegts:")):
+        raise BadSink(
+            "--intra-refresh makes no key frames but those that viewers ask for, which only those "
+            "of rtsp://@ can: leave it out, or have rtsp://@ and mpegts:- outputs alone"
+        )
+
+
 class LiveEncoder:
     """Encodes each frame at once; opens anew when their size or format changes.
 
     Parameter sets come with every key frame, so that viewers follow. `ask_for_key` may be called
     on any thread.
+
+    With `intra_refresh` no frame is much larger than another: a column of intra blocks moves over
+    the picture once a second instead of a key frame, but for those that are asked for. A decoder
+    could begin where the column does, and shows nothing until it is across; so these frames do
+    not count as key frames.
 
     Raises BadSink for a codec other than H.264, which is what every player of live streams takes.
     """
@@ -46,6 +61,12 @@ class LiveEncoder:
             "bf": "0",
         }
         self.description = f"{self.encoder} crf {options.crf:g} {options.preset}, live"
+        self._refreshes = options.intra_refresh
+        if options.intra_refresh:
+            if self.encoder != "libx264":
+                raise BadSink(f"--intra-refresh is x264's, not {self.encoder}'s: leave one out")
+            self._settings["intra-refresh"] = "1"
+            self.description += ", intra refresh"
         self._context: Any = None
         self._shape: tuple[Any, ...] = ()
         self._key_wanted = False
@@ -68,6 +89,9 @@ class LiveEncoder:
                 self._key_wanted = False
                 frame.pict_type = PictureType.I
             packets += self._context.encode(frame)
+            if self._refreshes:
+                for packet in packets:
+                    packet.is_keyframe = _has_idr(packet)
         except (av.error.FFmpegError, OSError) as error:
             raise SinkError(f"{self.encoder} failed: {error.strerror or error}") from error
         return packets
@@ -86,3 +110,7 @@ class LiveEncoder:
         context.options = self._settings
         context.open()
         return context
+
+
+def _has_idr(packet: Any) -> bool:
+    return any(nal[0] & 31 == IDR for nal in split_annex_b(bytes(packet)))

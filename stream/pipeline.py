@@ -49,6 +49,7 @@ def run(
     stats = stats or Stats()
     if source.live:
         latency = latency or Latency.of(source)
+        stats.started = time.perf_counter()  # it may have been waited for
         colorizer.overlap = 0
     capacity = LIVE_CAPACITY if source.live else FILE_CAPACITY
 

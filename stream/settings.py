@@ -33,6 +33,7 @@ class Settings:
     encoder: str = "auto"
     crf: float = 18.0
     preset: str = "veryfast"
+    intra_refresh: bool = False
     start_seconds: float = 0.0
     duration_seconds: float | None = None
     overwrite: bool = False

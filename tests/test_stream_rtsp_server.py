@@ -493,8 +493,10 @@ def test_a_failing_callback_is_logged_and_disturbs_nobody(
 
 def test_a_starved_server_skips_to_a_key_frame_instead_of_growing(clip: Clip) -> None:
     blocked, released = threading.Event(), threading.Event()
+    asked: list[float] = []
 
     def block() -> None:
+        asked.append(time.monotonic())
         blocked.set()
         released.wait(10)
 
@@ -513,6 +515,7 @@ def test_a_starved_server_skips_to_a_key_frame_instead_of_growing(clip: Clip) ->
         assert server.stats().dropped["server_behind"] == 700 - 512
         wait_for(lambda: server.stats().counts.get("units", 0) > 0)
         server.publish_video(pictures[1][1], 28.0, False)
+        wait_for(lambda: len(asked) == 2)  # with intra refresh none would come by itself
         server.publish_video(pictures[0][1], 28.04, True)
         wait_for(lambda: server.stats().counts["plays"] == 1)
         assert server.stats().dropped["server_behind"] == 700 - 512 + 1

@@ -60,6 +60,7 @@ class Broadcast:
         self.ended: Counter[str] = Counter()
         self._on_key_request = on_key_request
         self._asked_seconds = float("-inf")
+        self._asked_for_all = False
         self._ask_later: asyncio.TimerHandle | None = None
         self._buckets: dict[str, TokenBucket] = {}
         self._timeline = Timeline()
@@ -98,9 +99,16 @@ class Broadcast:
         unit = Unit(track, payloads, media_seconds, is_key, sum(map(len, payloads)))
         for session in self.sessions.values():
             session.offer(unit)
+        if any(session.is_waiting_for_key for session in self.sessions.values()):
+            self.ask_for_key()  # the next one may be far, or never come
 
-    def ask_for_key(self) -> None:
-        """Ask the publisher for a key frame, at most twice a second."""
+    def ask_for_key(self, for_all: bool = False) -> None:
+        """Ask the publisher for a key frame, at most twice a second.
+
+        Args:
+            for_all: no viewer waits by itself, but none is sent anything before a key frame.
+        """
+        self._asked_for_all |= for_all
         if self._on_key_request is None or self._ask_later is not None:
             return
         wait = self._asked_seconds + _KEY_REQUEST_SECONDS - time.monotonic()
@@ -111,8 +119,10 @@ class Broadcast:
 
     def _ask(self) -> None:
         self._ask_later = None
-        if not any(session.is_waiting_for_key for session in self.sessions.values()):
+        waiting = any(session.is_waiting_for_key for session in self.sessions.values())
+        if not (waiting or self._asked_for_all):
             return
+        self._asked_for_all = False
         assert self._on_key_request is not None
         self._asked_seconds = time.monotonic()
         self.counts["key_requests"] += 1

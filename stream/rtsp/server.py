@@ -205,6 +205,8 @@ class RtspServer:
                 self._behind = False
             if self._behind:
                 self._broadcast.dropped["server_behind"] += 1
+                if self._pending < _MAX_PENDING:
+                    self._loop.call_soon_threadsafe(self._broadcast.ask_for_key, True)
                 return
             self._pending += 1
             self._loop.call_soon_threadsafe(self._take, track, payloads, pts_seconds, is_key)
