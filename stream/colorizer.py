@@ -50,12 +50,13 @@ class Work:
     ab: NDArray[np.float32] | None = field(default=None)  # (2, h, w), final
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Colorizer:
     """Gives frames their colours, several under way at once. Use it on one thread.
 
     Args:
         backend: runs the network.
-        steady: smooths ab in time; None leaves each frame by itself.
+        steady: smooths ab in time; the default leaves each frame by itself.
         saturation: multiplies ab; 1 is the network's own colour.
         upsample: `guided` stops colour at luma edges, `bilinear` does not.
         compare: frames of double width, grey on the left and colour on the right.
@@ -65,29 +66,16 @@ class Colorizer:
         degrade: does so for a live source, and makes the network's input smaller.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        *,
-        steady: Steady | None = None,
-        saturation: float = 1.0,
-        upsample: Upsample = "guided",
-        compare: bool = False,
-        pix_fmts: Iterable[str] = (),
-        overlap: int = OVERLAP,
-        pace: Pace | None = None,
-        degrade: Degrade | None = None,
-    ) -> None:
-        self.backend = backend
-        self.steady = steady or make_steady("off")
-        self.saturation = saturation
-        self.upsample = upsample
-        self.compare = compare
-        self.pix_fmts = set(pix_fmts)
-        self.overlap = overlap
-        self.pace = pace
-        self.degrade = degrade
-        self.encoding: FrameEncoding | None = None  # of the last frame seen
+    backend: Backend = field(kw_only=False)
+    steady: Steady = field(default_factory=lambda: make_steady("off"))
+    saturation: float = 1.0
+    upsample: Upsample = "guided"
+    compare: bool = False
+    pix_fmts: set[str] = field(default_factory=set)
+    overlap: int = OVERLAP
+    pace: Pace | None = None
+    degrade: Degrade | None = None
+    encoding: FrameEncoding | None = field(default=None, init=False)  # of the last frame seen
 
     def colorize(self, items: Iterable[Item], stats: Stats | None = None) -> Iterator[Item]:
         """Yields every frame coloured, in order, and every packet as it came, in its place."""

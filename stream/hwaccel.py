@@ -13,7 +13,6 @@ memory, with the kernels built for the processor.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -25,16 +24,14 @@ import numpy as np
 from av.codec.hwaccel import HWAccel
 
 from engine import dlpack
-from engine.backend import Backend
 from engine.cuda import Device, PyCudaDevice
 from engine.driver import NoGpu, find_gpu
 from engine.kernels import ChromaRules, FrameKernels, Launch, Surface, compile_kernels
-from stream.chroma import AB_SIZE, AB_STEP, EPSILON, LUMA_SIZE, RADIUS, Upsample, chroma_tables
+from stream.chroma import AB_SIZE, AB_STEP, EPSILON, LUMA_SIZE, RADIUS, chroma_tables
 from stream.colorizer import Colorizer, Work, network_size
 from stream.errors import BadSink, BadSource, SourceNotFound
 from stream.frames import FrameEncoding, frame_encoding, new_frame
 from stream.sources import ContainerSource
-from stream.steady import Steady
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +166,7 @@ class DeviceWork(Work):
     memory: list[dlpack.Tensor] = field(default_factory=list)  # holds the surfaces' own
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class CudaColorizer(Colorizer):
     """`Colorizer` for frames on the GPU: kernels take L from them and write their chroma.
 
@@ -180,33 +178,18 @@ class CudaColorizer(Colorizer):
     Raises BackendUnavailable: no GPU, no PyCUDA, or no nvcc to compile the kernels with.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        *,
-        steady: Steady | None = None,
-        saturation: float = 1.0,
-        upsample: Upsample = "guided",
-        compare: bool = False,
-        pix_fmts: Iterable[str] = (),
-        overlap: int = 3,
-        index: int = 0,
-        device: Device | None = None,
-        launch: Launch | None = None,
-    ) -> None:
-        if compare:
+    index: int = 0
+    device: Device | None = None
+    launch: Launch | None = None
+
+    def __post_init__(self) -> None:
+        if self.compare:
             raise BadSink("--compare does not work with --hwaccel cuda: leave one of them out")
-        super().__init__(
-            backend,
-            steady=steady,
-            saturation=saturation,
-            upsample=upsample,
-            pix_fmts=pix_fmts,
-            overlap=overlap,
-        )
+        assert self.degrade is None  # live sources are not decoded on the GPU
+        device, launch = self.device, self.launch
         if device is None or launch is None:
-            gpu = find_gpu(index)
-            device = PyCudaDevice(index)
+            gpu = find_gpu(self.index)
+            device = PyCudaDevice(self.index)
             with device.current():
                 launch = device.kernels(compile_kernels(gpu.compute_capability))
         self._device, self._launch = device, launch
