@@ -15,7 +15,8 @@ from stream.stats import Stats
 log = logging.getLogger(__name__)
 
 SHARES = (0.7, 0.5)  # of the area of the network's input
-ALL_FRAMES = 8  # of the window before the first step: short, so that little is late by then
+ALL_FRAMES = 8  # of the window while every frame is inferred
+BEHIND = 1 / 3  # of the time that a frame may be late: so far behind before the first step
 KEY_WINDOW = 3 * LONGEST  # of the windows after it: three key frames at least
 INFERENCES = 3  # that must have been too slow, by their median
 OURS = ("extract", "infer", "steady", "chroma")  # the stages on the colorizing thread
@@ -40,11 +41,15 @@ class Step:
 class Degrade:
     """First key frames only, then a smaller input of the network, and only then dropped frames.
 
-    A step is taken when the work on the last frames, the two slowest counting as the third, took
-    longer than they play; on key frames also when one inference takes longer than a frame may be
-    late. The distance of key frames follows the load (`stream.pace`), back to 1 as well. The
-    rest is taken back when its cost would have left room for a whole minute; after each time the
-    wait is twice as long. Knows no clock: all that it is given are durations.
+    The first step is taken when the work has fallen a third of the time that a frame may be late
+    behind what it plays: soon where it is far too slow, and late where it hardly is. On key frames
+    the next is taken when the work on three of them and what lies between took longer than they
+    play, or one inference longer than a frame may be late. The two slowest of the last frames
+    count as the third: a stall is no overload.
+
+    The distance of key frames follows the load (`stream.pace`), back to 1 as well. The rest is
+    taken back when its cost would have left room for a whole minute; after each time the wait is
+    twice as long. Knows no clock: all that it is given are durations.
 
     Args:
         key_frames: of the steadier; their distance is changed.
@@ -115,6 +120,7 @@ class Degrade:
         self._work.append(work_seconds)
         self._network.append(network_seconds)
         self._frames += 1
+        self._fall_behind(work_seconds, period_seconds)
         if self._overload(period_seconds):
             self._calm_seconds = 0.0
             return self._down(period_seconds)
@@ -130,6 +136,12 @@ class Degrade:
         self._work: deque[float] = deque(maxlen=length)
         self._network: deque[float | None] = deque(maxlen=length)  # of the same frames
         self._frames = 0
+        self._behind_seconds = 0.0
+
+    def _fall_behind(self, work: float, period: float) -> None:
+        slowest = sorted(self._work)[-3:]
+        counted = min(work, slowest[0]) if len(slowest) == 3 else 0.0
+        self._behind_seconds = max(0.0, self._behind_seconds + counted - period)
 
     def _total(self) -> float:
         """Seconds of work in the window, the two slowest frames counting as the third."""
@@ -145,8 +157,10 @@ class Degrade:
         return median(inferences) if len(inferences) >= INFERENCES else 0.0
 
     def _overload(self, period: float) -> bool:
-        # The window need not be full: what it holds may be more than all of it may take.
-        over = self._total() > (self._work.maxlen or 0) * period
+        if self._work.maxlen == ALL_FRAMES:
+            over = self._behind_seconds > BEHIND * self._limit
+        else:  # it need not be full: what it holds may be more than all of it may take
+            over = self._total() > KEY_WINDOW * period
         if not self._fixed and not self._skips:
             return over
         at_end = self._fixed or self._key_frames.every >= LONGEST

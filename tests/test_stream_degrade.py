@@ -99,6 +99,16 @@ def test_a_smaller_input_is_enough_where_one_inference_took_too_long() -> None:
     assert slow.degrade.area_share == 0.7
 
 
+def test_who_is_hardly_too_slow_has_time_to_recover() -> None:
+    slow = machine(0.036)  # 42 ms of 40 ms a frame: four seconds until one is dropped
+    assert slow.run(30) == []
+    slow.network = 0.03
+    assert slow.run(1000) == []
+    slow.network = 0.036
+    assert slow.run(100) == ["key frames"]
+    assert slow.dropped == 0
+
+
 def test_one_or_two_slow_frames_change_nothing() -> None:
     degrade = Degrade(KeyFrames(1), limit_seconds=LIMIT)
     for number in range(1000):
