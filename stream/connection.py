@@ -83,12 +83,13 @@ def described(name: str, connection: Any) -> tuple[Any, dict[int, Any]]:
     Sinks copy codec parameters from it at any time; those of a closed input are gone.
     """
     picture_of(connection)
-    book = av.open(io.BytesIO(), "w", format="matroska")
+    # NUT takes every codec that there is; Matroska would lose the G.711 that cameras send.
+    book = av.open(io.BytesIO(), "w", format="nut")
     streams: dict[int, Any] = {}
     for stream in (connection.streams.video[0], *connection.streams.audio):
         try:
             streams[stream.index] = book.add_stream_from_template(stream)
-        except (ValueError, NotImplementedError):  # a codec that Matroska does not know
+        except (ValueError, NotImplementedError):  # a codec that even NUT does not know
             if stream.type == "audio":
                 log.warning("%s: its sound cannot be copied", name)
                 continue

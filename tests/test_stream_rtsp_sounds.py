@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from stream.live import LiveOptions
+from stream.network import open_network_source
 from stream.publish_sink import PublishSink
 from stream.rtsp import AudioCodec, RtspServer
 from stream.rtsp.nal import IDR, SLICE, split_annex_b
@@ -201,3 +202,37 @@ def test_a_film_goes_out_with_the_sound_it_has(tmp_path: Path) -> None:
     sink.finish()
     source.close()
     assert got in np.frombuffer(b"".join(sent), "<i2").astype(">i2").tobytes()
+
+
+@pytest.mark.parametrize("name", ["PCMU", "L16, static", "MP3"])
+def test_what_a_camera_sends_goes_on_to_viewers(name: str, silent: Clip) -> None:
+    with RtspServer(port=0) as camera, Sounding(camera, silent, name) as publisher:
+        source = open_network_source(camera.url, give_up_seconds=1)
+        sink = open_sink("rtsp://@:0/live", source)
+        assert isinstance(sink, PublishSink)
+        got = bytearray()
+        sink.publisher.publish_audio = (  # type: ignore[method-assign]
+            lambda data, seconds: got.extend(data)
+        )
+        for item in source:
+            sink.write(item)
+            if len(got) > 8000:
+                break
+        sink.finish()
+        source.close()
+        assert bytes(got) in publisher.data
+
+
+def test_a_container_that_does_not_hold_what_a_camera_sends_says_so(
+    silent: Clip, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RtspServer(port=0) as camera, Sounding(camera, silent, "PCMU"):
+        source = open_network_source(camera.url, give_up_seconds=1, duration_seconds=0.6)
+        sink = open_sink(tmp_path / "film.mkv", source)
+        for item in source:
+            sink.write(item)
+        sink.finish()
+        source.close()
+    assert "pcm_mulaw" in caplog.text
+    with av.open(str(tmp_path / "film.mkv")) as film:
+        assert [stream.type for stream in film.streams] == ["video"]
