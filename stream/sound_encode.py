@@ -11,13 +11,12 @@ from av.codec.context import Flags
 
 from stream.errors import SinkError
 
-# ISO 14496-3, table 1.18, as far as players know.
-_RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000)
+_RATES = (44_100, 48_000)  # at 8 kHz, which AAC knows too, a frame would last 128 ms
 _FRAME = 1024
 
 
 class AacEncoder:
-    """Decodes and encodes packets of one stream, at its own rate where AAC has that.
+    """Decodes and encodes packets of one stream, at 48 kHz unless it comes at 44.1.
 
     Raises SinkError when there is no decoder for the stream.
     """

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from stream.rtmp_push import RtmpUplink, rtmp_target, without_key
 from stream.rtsp.nal import parse_extradata
 from stream.rtsp.tracks import VideoTrack
 from stream.sinks import open_sink
+from stream.sound_encode import AacEncoder
 from stream.sources import open_source
 from stream.stream_sinks import shown
 from tests.media import packet_hashes, packet_times, read_frames, write_clip
@@ -152,6 +154,25 @@ def test_other_sound_becomes_aac(server: RtmpServer, tmp_path: Path) -> None:
         samples = list(copy.decode(audio=0))
     seconds = sum(frame.samples for frame in samples) / 48_000
     assert 1.3 < seconds < 1.7
+
+
+def test_sound_becomes_aac_without_a_gap_at_its_time(tmp_path: Path) -> None:
+    film = write_clip(
+        tmp_path / "low.mkv", codec="libx264", size=(64, 48), frames=50, audio="libmp3lame"
+    )
+    with av.open(str(film)) as container:
+        encoder = AacEncoder(container.streams.audio[0])
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+        frames = [frame for packet in packets for frame in encoder.encode(packet)]
+        damaged = av.Packet(b"no MP3 frame begins so")
+        damaged.pts, damaged.time_base = 0, Fraction(1, 1000)
+        assert encoder.encode(damaged) == []
+    times = [seconds for _, seconds in frames]
+    assert len(times) > 80
+    for before, after in pairwise(times):
+        assert after - before == pytest.approx(1024 / 48_000, abs=0.002)
+    first = float(packets[0].pts * packets[0].time_base)
+    assert times[0] == pytest.approx(first - 1024 / 48_000, abs=0.03)  # the encoder's priming
 
 
 @needs_nginx
