@@ -59,8 +59,8 @@ def load(
 
     Args:
         device: number of the GPU, for TensorRT.
-        batch: pictures that TensorRT computes together; 1 answers soonest, the default of 4 does
-            most a second.
+        batch: pictures that TensorRT computes together, 4 unless said otherwise. 1 answers
+            soonest, on OpenVINO too; the default does most a second.
         threads: processor cores to use; default: all.
 
     Raises:
@@ -94,14 +94,14 @@ def load(
             return open_beside(
                 spec,
                 precision,
-                lambda: load(spec.path, on_cpu, meanwhile, threads=threads),
+                lambda: load(spec.path, on_cpu, meanwhile, batch=batch, threads=threads),
                 device=device,
                 batch=batch,
             )
         case "openvino":
             from engine.openvino_backend import OpenVINOBackend
 
-            return OpenVINOBackend(spec, precision=precision, threads=threads)
+            return OpenVINOBackend(spec, precision=precision, batch=batch, threads=threads)
         case _:
             from engine.onnxruntime_backend import OnnxRuntimeBackend
 

@@ -31,7 +31,14 @@ class OpenVINOBackend:
     name = "openvino"
     takes_any_size = True  # and goes from one to another without preparation
 
-    def __init__(self, spec: ModelSpec, *, precision: str = "auto", threads: int | None = None):
+    def __init__(
+        self,
+        spec: ModelSpec,
+        *,
+        precision: str = "auto",
+        batch: int | None = None,
+        threads: int | None = None,
+    ) -> None:
         core = ov.Core()
         can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "auto":
@@ -45,8 +52,8 @@ class OpenVINOBackend:
         config: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
             # Several requests on one thread each beat one request on all threads: a small
-            # network's layers are too short to share.
-            "PERFORMANCE_HINT": "THROUGHPUT",
+            # network's layers are too short to share. One that is alone wants them all.
+            "PERFORMANCE_HINT": "LATENCY" if batch == 1 else "THROUGHPUT",
         }
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads

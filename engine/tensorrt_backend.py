@@ -74,8 +74,11 @@ class TensorRTBackend:
 
     @property
     def overlap(self) -> int:
-        """How many pictures should be under way: one batch computes while the next fills."""
-        return 2 * self._batch
+        """How many pictures should be under way: one batch computes while the next fills.
+
+        A batch of one starts at once: whoever waits for each picture need not have another.
+        """
+        return 2 * self._batch if self._batch > 1 else 0
 
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
         return self.submit(L).result()

@@ -179,7 +179,7 @@ def colorize(
     """Colorizes films and pictures: SOURCE in, SINK out."""
     _start_log(quiet)
     from stream.jobs import open_network, run_job
-    from stream.live import LiveOptions, size_of
+    from stream.live import LiveOptions, is_live, size_of
     from stream.plan import plan_jobs
     from stream.settings import Settings
 
@@ -222,7 +222,8 @@ def colorize(
         _check_report(report)
     jobs = plan_jobs(sources, output[0] if output else None, more=output[1:] if output else ())
     reports, failures = [], []
-    with open_network(settings) as network:
+    live = any(is_live(job.source, settings.live) for job in jobs)
+    with open_network(settings, live=live) as network:
         for job in jobs:
             try:
                 reports.append(

@@ -20,6 +20,7 @@ from stream.degrade import SHARES, Degrade
 from stream.encode import EncodeOptions
 from stream.errors import StreamError
 from stream.latency import Latency
+from stream.live import is_live
 from stream.live_encode import check_intra_refresh
 from stream.pace import Pace
 from stream.pipeline import run
@@ -50,18 +51,23 @@ def colorize(source: str | Path, sink: str | Path, **options: Any) -> dict[str, 
     """
     settings = Settings(**options)
     (job,) = plan_jobs([str(source)], str(sink))
-    with open_network(settings) as network:
+    with open_network(settings, live=is_live(job.source, settings.live)) as network:
         return run_job(job, network, settings, console=None, progress=False)
 
 
 @contextmanager
-def open_network(settings: Settings) -> Iterator[Backend]:
-    """Loads the model on the backend that the settings ask for, once for all jobs."""
+def open_network(settings: Settings, *, live: bool = False) -> Iterator[Backend]:
+    """Loads the model on the backend that the settings ask for, once for all jobs.
+
+    Args:
+        live: pictures come one by one, and each is wanted soon.
+    """
     network = load(
         settings.model,
         settings.backend,  # type: ignore[arg-type]
         settings.precision,  # type: ignore[arg-type]
         device=settings.device,
+        batch=1 if live else None,
     )
     try:
         yield network

@@ -77,6 +77,16 @@ def test_many_batches_overlap_and_each_gets_its_own_answer(backend: Backend) -> 
         np.testing.assert_allclose(waiting.result(), expected(L), atol=FP32_TOLERANCE)
 
 
+def test_one_picture_at_a_time_gives_the_same_colours(tmp_path: Path, name: str) -> None:
+    """`batch=1` lets one picture have every core, which the other way shares out."""
+    model = write_model(tmp_path / "tiny.onnx")
+    alone = load(model, name, "fp32", batch=1)  # type: ignore[arg-type]
+    for seed in range(3):
+        L = lightness(1, 64, 96, seed=seed)
+        np.testing.assert_allclose(alone.submit(L).result(), expected(L), atol=FP32_TOLERANCE)
+    alone.close()
+
+
 def test_results_can_be_read_in_any_order(backend: Backend) -> None:
     pictures = [lightness(1, 64, 64, seed=i) for i in range(4)]
     pending = [backend.submit(L) for L in pictures]
