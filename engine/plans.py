@@ -199,8 +199,10 @@ def prepare(
         cache.discard(key)
     found = cache.find(key)
     load_or_build(trt, spec, key, profile, cache, gpu=gpu, on_progress=on_progress)
-    cost = spec.quantization
-    if precision == "fp16":
+    cost = ""
+    if precision == "int8":
+        cost = f"{spec.quantization} (as the file is; TensorRT's signed codes are a bit coarser)"
+    elif precision == "fp16":
         measured = measure_fp16(spec)
         cost = str(measured)
         if measured.mean > MEAN_LIMIT:

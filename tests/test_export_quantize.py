@@ -14,11 +14,14 @@ from typer.testing import CliRunner
 
 from engine import find_model, load, read_spec
 from engine.build import build_plan, graph_for, load_tensorrt, profile_for
+from engine.cache import PlanCache
 from engine.errors import BackendUnavailable
 from engine.fp16 import unpack
+from engine.plans import prepare
 from export import cli
 from export.errors import DataError, ExportError
 from export.quantize import MEAN_LIMIT, inner_convolutions, quantize
+from tests.conftest import has_nvidia_gpu
 from tests.networks import annealed_model
 
 
@@ -91,6 +94,11 @@ def test_tensorrt_builds_an_engine_from_it(source: Path, data: Path, tmp_path: P
     spec = read_spec(quantize(source, [data], tmp_path / "int8.onnx").path)
     built = build_plan(trt, graph_for(spec, "int8"), profile_for(spec, size=(64, 64)))
     assert built.tensors["L"] == ("float", (-1, 1, -1, -1))
+    if not has_nvidia_gpu():
+        prepared = prepare(spec, size=(64, 64), cache=PlanCache(tmp_path / "plans"))
+        assert prepared.precision == "int8"
+        assert prepared.cost.startswith("1 convolutions; INT8 against FP32")
+        assert "signed codes" in prepared.cost
 
 
 def deeper(dead_weight: float) -> onnx.ModelProto:
