@@ -65,25 +65,40 @@ __device__ float take(const float* plane, const Sample& s, int width) {
     return mix(mix(upper[s.x0], upper[s.x1], s.x), mix(lower[s.x0], lower[s.x1], s.x), s.y);
 }
 
-// Brings codes to another size: area average down, bilinear up.
-extern "C" __global__ void resize_codes(Surface source, unsigned short* target, int width, int height) {
+// The mean of the codes that a smaller picture's sample stands for, `before` columns further left.
+__device__ float area_mean(const Surface& source, int x, int y, int width, int height, int before) {
+    double across = (double)source.width / width, down = (double)source.height / height;
+    double left = x * across - before, right = left + across;
+    double top = y * down, bottom = top + down;
+    int x0 = (int)floor(left), x1 = (int)ceil(right - 1e-9);
+    int y0 = (int)top, y1 = (int)ceil(bottom - 1e-9);
+    double sum = 0;
+    for (int row = y0; row < y1 && row < source.height; ++row) {
+        double tall = fmin(row + 1.0, bottom) - fmax((double)row, top), line = 0;
+        for (int column = x0; column < x1 && column < source.width; ++column)
+            line += (fmin(column + 1.0, right) - fmax((double)column, left)) *
+                    read_code(source, column < 0 ? 0 : column, row);
+        sum += line * tall;
+    }
+    return (float)(sum / (across * down));
+}
+
+// Brings codes to another size: area average down, bilinear up. Left-sited samples lie on the left
+// one of the two columns that they stand for, and see the column before them as well.
+extern "C" __global__ void resize_codes(Surface source, unsigned short* target, int width, int height,
+                                        int left_sited) {
     int x = blockIdx.x * blockDim.x + threadIdx.x;
     int y = blockIdx.y * blockDim.y + threadIdx.y;
     if (x >= width || y >= height) return;
     float mean;
     if (source.width >= width && source.height >= height) {
-        double across = (double)source.width / width, down = (double)source.height / height;
-        double left = x * across, right = left + across, top = y * down, bottom = top + down;
-        int x0 = (int)left, x1 = (int)ceil(right - 1e-9), y0 = (int)top, y1 = (int)ceil(bottom - 1e-9);
-        double sum = 0;
-        for (int row = y0; row < y1 && row < source.height; ++row) {
-            double tall = fmin(row + 1.0, bottom) - fmax((double)row, top), line = 0;
-            for (int column = x0; column < x1 && column < source.width; ++column)
-                line += (fmin(column + 1.0, right) - fmax((double)column, left)) *
-                        read_code(source, column, row);
-            sum += line * tall;
+        mean = area_mean(source, x, y, width, height, 0);
+        if (left_sited) {  // rounded in the order of `stream.chroma.chroma_guide`
+            int before = (int)floorf(area_mean(source, x, y, width, height, 1) + 0.5f);
+            int between = (int)floorf(mean + 0.5f);
+            target[(long long)y * width + x] = (unsigned short)((before + between) / 2);
+            return;
         }
-        mean = (float)(sum / (across * down));
     } else {
         Sample s = bilinear(x, y, width, height, source.width, source.height);
         float upper = mix((float)read_code(source, s.x0, s.y0), (float)read_code(source, s.x1, s.y0), s.x);

@@ -176,13 +176,17 @@ class FrameKernels:
         self._memory.clear()
 
     def _guide_of(self, luma: Surface) -> None:
-        self._resize(luma, self._guide, self.chroma_size)
+        # Chroma samples of two columns lie on the left one (ITU-T H.264, figure E-1, type 0).
+        left_sited = luma.width == 2 * self.chroma_size[1]
+        self._resize(luma, self._guide, self.chroma_size, left_sited=left_sited)
 
     def _guide_surface(self) -> Surface:
         height, width = self.chroma_size
         return Surface(int(self._guide), 2 * width, width, height, wide=True)
 
-    def _resize(self, source: Surface, target: Any, size: tuple[int, int]) -> None:
+    def _resize(
+        self, source: Surface, target: Any, size: tuple[int, int], *, left_sited: bool = False
+    ) -> None:
         height, width = size
         self._run(
             "resize_codes",
@@ -191,6 +195,7 @@ class FrameKernels:
             _address(target),
             np.int32(width),
             np.int32(height),
+            np.int32(left_sited),
         )
 
     def _run(self, name: str, size: tuple[int, int], *arguments: Any) -> None:

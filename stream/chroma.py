@@ -73,6 +73,31 @@ def resize(plane: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     return cv2.resize(plane, (width, height), interpolation=method)
 
 
+def chroma_guide(
+    luma: NDArray[Any], width: int, height: int, *, left_sited: bool = True
+) -> NDArray[Any]:
+    """The luma codes where the chroma samples lie.
+
+    Args:
+        luma: (H, W) uint8 or uint16.
+        width, height: of the chroma planes.
+        left_sited: a chroma sample of two columns lies on the left one, which is what H.264 and
+            its kin mean (ITU-T H.264, figure E-1, type 0), and not between them, as in JPEG.
+
+    Returns:
+        (height, width), of luma's dtype: the mean of the columns around a sample, 1:2:1 or 1:1,
+        and of its rows. The border's column is repeated.
+    """
+    between = resize(luma, width, height)
+    if not left_sited or luma.shape[1] != 2 * width:
+        return between
+    before = np.empty_like(between)  # the means of columns -1 and 0, 1 and 2, ...
+    before[:, :1] = resize(np.repeat(luma[:, :1], 2, axis=1), 1, height)
+    if width > 1:
+        before[:, 1:] = resize(luma[:, 1:-1], width - 1, height)
+    return cv2.addWeighted(between, 0.5, before, 0.5, -0.25)  # the mean, halves down
+
+
 def extract_L(luma: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
     """Luma codes (any shape) to L, float32, 0..100."""
     table = lightness_table(encoding)
@@ -94,7 +119,7 @@ def chroma_planes(
     """The chroma samples of one frame.
 
     Args:
-        guide: (H, W) uint8 or uint16, the frame's luma codes averaged to the chroma size.
+        guide: (H, W) uint8 or uint16, the frame's luma codes at the chroma samples.
         ab: (2, h, w) float32, CIELAB units.
         encoding: of the guide and of the result.
         upsample: `guided` stops colour at luma edges, `bilinear` does not.

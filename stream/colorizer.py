@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from engine.backend import Backend, Pending
 from engine.spec import ModelSpec
-from stream.chroma import Upsample, chroma_planes, extract_L, resize
+from stream.chroma import Upsample, chroma_guide, chroma_planes, extract_L, resize
 from stream.degrade import Degrade
 from stream.frames import (
     FrameEncoding,
     colored_pix_fmt,
     copy_luma,
     frame_encoding,
+    is_left_sited,
     new_frame,
     plane_view,
     to_luma_format,
@@ -164,7 +165,12 @@ class Colorizer:
         self.encoding = encoding
         pix_fmt = av.VideoFormat(self._pix_fmt(frame))
         luma = plane_view(frame, 0)
-        guide = resize(luma, pix_fmt.chroma_width(frame.width), pix_fmt.chroma_height(frame.height))
+        guide = chroma_guide(
+            luma,
+            pix_fmt.chroma_width(frame.width),
+            pix_fmt.chroma_height(frame.height),
+            left_sited=is_left_sited(pix_fmt),
+        )
         turns = round(frame.rotation / 90) % 4
         height, width = network_size(self.backend.spec, frame.width, frame.height, turns)
         upright = (width, height) if turns % 2 == 0 else (height, width)
@@ -193,7 +199,11 @@ class Colorizer:
         encoding = frame_encoding(colored).encoding
         guide, planes = work.guide, (plane_view(colored, 1), plane_view(colored, 2))
         if encoding.bit_depth != work.encoding.encoding.bit_depth:
-            guide = resize(plane_view(colored, 0)[:, : frame.width], *guide.shape[::-1])
+            guide = chroma_guide(
+                plane_view(colored, 0)[:, : frame.width],
+                *guide.shape[::-1],
+                left_sited=is_left_sited(colored.format),
+            )
         if self.compare:
             luma = plane_view(colored, 0)
             luma[:, frame.width :] = luma[:, : frame.width]

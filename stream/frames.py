@@ -51,6 +51,14 @@ def has_luma_plane(pix_fmt: av.VideoFormat) -> bool:
     return [c.plane for c in pix_fmt.components].count(0) == 1 and pix_fmt.components[0].bits <= 16
 
 
+def is_left_sited(pix_fmt: av.VideoFormat) -> bool:
+    """Whether chroma samples of two columns lie on the left one, as untagged video means it.
+
+    JPEG's lie between the columns. The tag itself, which says what MPEG-1 does, PyAV hides.
+    """
+    return not pix_fmt.name.startswith("yuvj")
+
+
 def to_luma_format(frame: av.VideoFrame) -> av.VideoFrame:
     """Returns the frame itself, or its one conversion where plane 0 is no luma plane.
 

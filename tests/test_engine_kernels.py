@@ -118,7 +118,7 @@ def test_chroma_is_that_of_the_reference_within_one_code(
 ) -> None:
     luma, ab = film(108, 192, encoding), colors(32, 48)
     shift = 0 if encoding.bit_depth == 8 else 6  # NV12 and P010
-    guide = chroma.resize(luma, 96, 54)
+    guide = chroma.chroma_guide(luma, 96, 54)
     expected = chroma.chroma_planes(guide, ab, encoding, upsample=upsample)  # type: ignore[arg-type]
     luma_rows, surface = padded(luma, shift=shift)
     rows, cb, cr = interleaved(54, 96, luma.dtype, shift)
@@ -142,7 +142,7 @@ def test_L_is_that_of_the_reference_within_one_code(
 ) -> None:
     luma = film(108, 192, encoding)
     shift = 0 if encoding.bit_depth == 8 else 6
-    expected = chroma.extract_L(chroma.resize(chroma.resize(luma, 96, 54), 64, 32), encoding)
+    expected = chroma.extract_L(chroma.resize(chroma.chroma_guide(luma, 96, 54), 64, 32), encoding)
     L = np.full((32, 64), np.nan, np.float32)
     _, surface = rows_and_surface = padded(luma, shift=shift)
     sizes = {"chroma_size": (54, 96), "network_size": (32, 64)}
@@ -200,7 +200,7 @@ def test_frames_in_device_memory_are_coloured_like_those_of_the_reference(
     """Everything in memory of the device, there and back: L, and the chroma of a frame."""
     luma, ab = film(270, 480, encoding), colors(32, 64)
     shift, size = (0, 1) if encoding.bit_depth == 8 else (6, 2)
-    guide = chroma.resize(luma, 240, 135)
+    guide = chroma.chroma_guide(luma, 240, 135)
     expected = np.stack(chroma.chroma_planes(guide, ab, encoding), -1)
     expected_L = chroma.extract_L(chroma.resize(guide, 128, 64), encoding)
     device, launch_there = device_with_kernels(where, launch)
@@ -266,6 +266,7 @@ def test_sizes_up_down_odd_and_equal(
             np.uint64(result.ctypes.data),
             np.int32(target[1]),
             np.int32(target[0]),
+            np.int32(False),
         )
         launch("resize_codes", (16, 40, 1), (32, 8, 1), arguments, cuda_stream)
         cuda_stream.synchronize()
@@ -276,7 +277,7 @@ def test_sizes_up_down_odd_and_equal(
 def test_saturation_multiplies_ab(launch: Callable[..., None]) -> None:
     encoding = Encoding()
     luma, ab = film(64, 64, encoding), colors(16, 16)
-    expected = chroma.chroma_planes(chroma.resize(luma, 32, 32), ab, encoding, saturation=0.4)
+    expected = chroma.chroma_planes(chroma.chroma_guide(luma, 32, 32), ab, encoding, saturation=0.4)
     rows, cb, cr = interleaved(32, 32, np.uint8, 0)
     _keep, surface = padded(luma)
     sizes = {"chroma_size": (32, 32), "network_size": (64, 64)}

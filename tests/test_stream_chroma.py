@@ -9,7 +9,7 @@ from skimage import data
 
 from engine import color
 from engine.color import ColorRange, Colorspace, Encoding
-from stream.chroma import chroma_planes, extract_L, lightness_table, resize
+from stream.chroma import chroma_guide, chroma_planes, extract_L, lightness_table, resize
 
 # CIEDE2000: 1 is what an eye can just tell apart. The promise of the fast path.
 MEAN_LIMIT, P99_LIMIT = 1.0, 3.0
@@ -215,3 +215,28 @@ def test_resize_averages_down_and_keeps_what_fits() -> None:
     wanted = plane.reshape(4, 2, 4, 2).mean(axis=(1, 3))
     assert np.abs(half - wanted).max() <= 0.5
     assert resize(plane, 4, 16).shape == (16, 4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("height", [6, 3])
+def test_left_sited_chroma_sees_the_luma_around_its_own_column(dtype: type, height: int) -> None:
+    """4:2:0 and 4:2:2: weights 1:2:1 across the even column, the border repeated."""
+    top = 255 if dtype is np.uint8 else 1023
+    luma = np.random.default_rng(0).integers(0, top + 1, (6, 20)).astype(dtype)
+    wide = np.pad(luma, ((0, 0), (1, 0)), mode="edge").astype(float)
+    across = (wide[:, 0:-1:2] + 2 * wide[:, 1::2][:, :10] + wide[:, 2::2]) / 4
+    expected = across.reshape(height, 6 // height, 10).mean(1)
+    guide = chroma_guide(luma, 10, height)
+    assert guide.dtype == dtype
+    assert np.abs(guide - expected).max() <= 1
+
+
+def test_jpeg_chroma_lies_between_two_columns() -> None:
+    luma = np.tile(np.array([0, 0, 200, 200, 0, 0], np.uint8), (4, 1))
+    assert chroma_guide(luma, 3, 2, left_sited=False)[0].tolist() == [0, 200, 0]
+    assert chroma_guide(luma, 3, 2)[0].tolist() == [0, 150, 50]
+
+
+def test_a_plane_of_two_columns_has_a_guide() -> None:
+    luma = np.array([[40, 80], [40, 80]], np.uint8)
+    assert chroma_guide(luma, 1, 1).tolist() == [[50]]
