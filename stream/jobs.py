@@ -129,9 +129,8 @@ def _where_frames_lie(job: Job, settings: Settings) -> Settings:
         problem = why_not(job.source, device=settings.device)
     if problem is None:
         return settings
-    log.warning(
-        "%s: its frames stay off the GPU, as without --hwaccel cuda: %s", job.source, problem
-    )
+    name = Path(job.source).name  # of a URL, what holds no password
+    log.warning("%s: its frames stay off the GPU, as without --hwaccel cuda: %s", name, problem)
     return replace(settings, hwaccel="none")
 
 
