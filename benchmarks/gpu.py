@@ -42,7 +42,7 @@ from stream.pipeline import run
 from stream.sinks import open_sink
 from stream.sources import open_source
 from stream.stats import Stats
-from stream.steady import make_steady
+from stream.steady.smoothing import make_steady
 
 BATCHES = (1, 4, 8)
 WARM_UP, ROUNDS = 20, 200

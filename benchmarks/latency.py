@@ -25,7 +25,7 @@ from av.codec.context import Flags
 
 from benchmarks import timecode
 from stream.encode import EncodeOptions
-from stream.live_encode import LiveEncoder
+from stream.publish.encoder import LiveEncoder
 from stream.rtsp import RtspServer
 
 

@@ -21,7 +21,7 @@ from stream.pipeline import run
 from stream.sinks import open_sink
 from stream.sources import open_source
 from stream.stats import Stats, peak_memory_mb
-from stream.steady import make_steady
+from stream.steady.smoothing import make_steady
 
 EVERY = 500
 

@@ -31,7 +31,7 @@ from export.video_metrics import VideoScores, measure_motion, score_video, to_rg
 from stream.chroma import EPSILON, extract_L, linear_model, resize
 from stream.colorizer import network_size
 from stream.frames import frame_encoding, plane_view, to_luma_format
-from stream.steady import BLOCK, Steady, SteadyMode, make_steady
+from stream.steady.smoothing import BLOCK, Steady, SteadyMode, make_steady
 
 Planes = np.ndarray[Any, Any]
 Ways = dict[str, tuple[SteadyMode, int]]

@@ -11,7 +11,7 @@ from stream.pipeline import run
 from stream.sinks import NullSink
 from stream.sources import open_source
 from stream.stats import Stats
-from stream.steady import SteadyMode, make_steady
+from stream.steady.smoothing import SteadyMode, make_steady
 
 SIZES = ((854, 480), (1280, 720), (1920, 1080))
 WARM_UP_FRAMES = 8

@@ -179,7 +179,7 @@ def colorize(
     """Colorizes films and pictures: SOURCE in, SINK out."""
     _start_log(quiet)
     from stream.jobs import open_network, run_job
-    from stream.live import LiveOptions, is_live, size_of
+    from stream.live.uri import LiveOptions, is_live, size_of
     from stream.plan import plan_jobs
     from stream.settings import Settings
 
@@ -263,7 +263,7 @@ def verify(source: Path, result: Path) -> None:
 @app.command()
 def devices() -> None:
     """Lists cameras with their modes."""
-    from stream.cameras import devices as cameras
+    from stream.live.cameras import devices as cameras
 
     found = False
     for camera in cameras():

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from engine.backend import Backend, Pending
 from engine.spec import ModelSpec
 from stream.chroma import Upsample, chroma_guide, chroma_planes, extract_L, resize
-from stream.degrade import Degrade
 from stream.frames import (
     FrameEncoding,
     colored_pix_fmt,
@@ -27,10 +26,11 @@ from stream.frames import (
     plane_view,
     to_luma_format,
 )
-from stream.pace import Pace
+from stream.live.degrade import Degrade
 from stream.sources import Item
 from stream.stats import Stats
-from stream.steady import Steady, make_steady
+from stream.steady.pace import Pace
+from stream.steady.smoothing import Steady, make_steady
 
 log = logging.getLogger(__name__)
 

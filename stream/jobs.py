@@ -15,26 +15,26 @@ from rich.console import Console
 
 from engine import Backend, load
 from stream.colorizer import Colorizer
-from stream.cutlist import read_cuts
-from stream.degrade import SHARES, Degrade
 from stream.encode import EncodeOptions
 from stream.errors import StreamError
-from stream.latency import Latency
-from stream.live import is_live
-from stream.live_encode import check_intra_refresh
-from stream.pace import Pace
+from stream.live.degrade import SHARES, Degrade
+from stream.live.latency import Latency
+from stream.live.uri import is_live
 from stream.pipeline import run
 from stream.plan import Job, plan_jobs
 from stream.progress import Progress
-from stream.publish_sink import credentials_for
+from stream.publish.encoder import check_intra_refresh
+from stream.publish.sink import credentials_for
+from stream.publish.tee import Tee
+from stream.publish.uri import shown
 from stream.report import make_report
 from stream.settings import Settings
 from stream.sinks import Sink, open_sink
 from stream.sources import Source, open_source
 from stream.stats import Stats
-from stream.steady import Steady, make_steady
-from stream.stream_sinks import shown
-from stream.tee import Tee
+from stream.steady.cutlist import read_cuts
+from stream.steady.pace import Pace
+from stream.steady.smoothing import Steady, make_steady
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ def _metrics(
 ) -> AbstractContextManager[object]:
     if settings.metrics is None:
         return nullcontext()
-    from stream.metrics import Metrics
+    from stream.live.metrics import Metrics
 
     return Metrics(settings.metrics, stats, source=source, latency=latency)
 

@@ -9,9 +9,9 @@ from itertools import groupby
 import av
 
 from stream.colorizer import Colorizer
-from stream.fit import fitted
 from stream.handoff import Channel, StageGroup
-from stream.latency import Latency
+from stream.live.fit import fitted
+from stream.live.latency import Latency
 from stream.sinks import Sink
 from stream.sources import Item, Source
 from stream.stats import Stats

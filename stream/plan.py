@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream.errors import BadSink, BadSource, SourceNotFound
-from stream.live import LiveOptions, is_live
-from stream.stills import is_still
+from stream.live.uri import LiveOptions, is_live
+from stream.stills.still import is_still
 
 # Containers that hold what this program writes; other sources go into Matroska.
 SAME_CONTAINER = frozenset((".mp4", ".mkv", ".mov", ".m4v", ".webm", ".ts", ".mts", ".m2ts"))

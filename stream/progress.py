@@ -9,7 +9,7 @@ from rich import progress as rich_progress
 from rich.console import Console
 
 from engine.backend import Backend
-from stream.latency import Latency, status
+from stream.live.latency import Latency, status
 from stream.sinks import Sink
 from stream.sources import Source
 from stream.stats import Stats

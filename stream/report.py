@@ -7,12 +7,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from stream.colorizer import Colorizer
-from stream.latency import Latency
+from stream.live.latency import Latency
+from stream.publish.tee import Tee
+from stream.publish.uri import shown
 from stream.sinks import Sink
 from stream.sources import Source
 from stream.stats import Stats, peak_memory_mb
-from stream.stream_sinks import shown
-from stream.tee import Tee
 
 
 def make_report(

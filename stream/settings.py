@@ -9,8 +9,8 @@ from typing import Literal, get_args
 from engine.backend import BackendName, Precision
 from stream.chroma import Upsample
 from stream.errors import StreamError
-from stream.live import LiveOptions
-from stream.steady import SteadyMode
+from stream.live.uri import LiveOptions
+from stream.steady.smoothing import SteadyMode
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from stream.encode import EncodeOptions
 from stream.errors import BadSink, NotYetError
 from stream.film_file import FileSink, check_target
 from stream.sources import Item, Source
-from stream.stills import StillSink, StillSource, is_still
+from stream.stills.still import StillSink, StillSource, is_still
 from stream.y4m import Y4MSink
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def open_sink(
         BadSink: no such container or codec, or the output is the source.
         NotYetError: a kind of sink that this version does not write.
     """
-    from stream.stream_sinks import is_stream, open_stream_sink  # sinks, too: a circle otherwise
+    from stream.publish.uri import is_stream, open_stream_sink  # sinks, too: a circle otherwise
 
     name = str(uri)
     if is_stream(name):

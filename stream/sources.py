@@ -18,7 +18,7 @@ from av.sidedata.sidedata import Type
 from stream.errors import BadSource, SourceError, SourceNotFound
 
 if TYPE_CHECKING:
-    from stream.live import LiveOptions
+    from stream.live.uri import LiveOptions
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def open_source(
         BadSource: no video in it, or nothing that can be decoded.
         NotYetError: a kind of source that this version does not read.
     """
-    from stream.live import LiveOptions, is_live, open_live  # live sources are sources, too
+    from stream.live.uri import LiveOptions, is_live, open_live  # live sources are sources, too
 
     name, live = str(uri), live or LiveOptions()
     if is_live(name, live):
@@ -93,7 +93,10 @@ def open_source(
         raise BadSource(f"{path} is a folder: give its files, or an output folder with -o")
     if path.stat().st_size == 0:
         raise BadSource(f"{path} is empty (0 bytes)")
-    from stream.stills import StillSource, is_still  # they are sources, too: a circle otherwise
+    from stream.stills.still import (  # they are sources, too: a circle otherwise
+        StillSource,
+        is_still,
+    )
 
     if is_still(path):
         return StillSource(path)

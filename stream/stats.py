@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stream.degrade import Step
+    from stream.live.degrade import Step
 
 _SPACED = 6  # frames that tell how far apart a source's frames are
 STAGES = ("decode", "extract", "infer", "steady", "chroma", "encode")

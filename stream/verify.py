@@ -22,7 +22,7 @@ from stream.frames import (
 )
 from stream.remux import has_adts_header
 from stream.sources import Source, open_source
-from stream.stills import StillSource
+from stream.stills.still import StillSource
 
 LOSSLESS = {"ffv1", "rawvideo", "wrapped_avframe", "huffyuv", "ffvhuff", "utvideo", "png", "v210"}
 # Under this a lossy encoder was set so low that the picture is no longer the source's.

@@ -13,7 +13,7 @@ import pytest
 from engine import Backend, ModelSpec, load
 from stream.colorizer import Colorizer, network_size
 from stream.sources import Item
-from stream.steady import make_steady
+from stream.steady.smoothing import make_steady
 from tests import media
 from tests.models import write_model
 

@@ -18,7 +18,7 @@ from stream.errors import BadSink, BadSource, SourceNotFound
 from stream.frames import plane_view
 from stream.hwaccel import CudaColorizer, nvenc_problem, open_cuda_source, why_not
 from stream.jobs import colorize
-from stream.steady import make_steady
+from stream.steady.smoothing import make_steady
 from tests.conftest import has_nvidia_gpu
 from tests.fake_tensorrt import FakeDevice
 from tests.host_kernels import compile_for_host, launcher

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.live_clock import TIME_BASE, LiveClock
+from stream.live.clock import TIME_BASE, LiveClock
 
 
 class Watch:

@@ -19,14 +19,14 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.connection import Backoff
 from stream.errors import BadSource, SourceError
 from stream.frames import plane_view
-from stream.live_clock import TIME_BASE
-from stream.live_source import LiveSource
-from stream.network import open_network_source, rtsp_transport, without_password
+from stream.live.clock import TIME_BASE
+from stream.live.connection import Backoff
+from stream.live.network import open_network_source, rtsp_transport, without_password
+from stream.live.slate import held_frame, slate_frame
+from stream.live.source import LiveSource
 from stream.rtsp import Credentials, RtspServer
-from stream.slate import held_frame, slate_frame
 from stream.sources import ContainerSource
 from tests.media import frame_from_planes, moving_picture, neutral_planes, write_clip
 from tests.rtsp_peer import Clip, Publisher, encode_clip
@@ -130,7 +130,7 @@ def test_leaving_early_leaves_no_thread(station: Station, clip: Clip, end: str) 
 def test_a_refusal_is_an_error_that_hides_the_password(
     station: Station, clip: Clip, login: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "stream.live_source")
+    caplog.set_level(logging.DEBUG, "stream.live.source")
     url = station.on_air(clip, Credentials("ann", "correct horse")).replace("//", f"//{login}")
     with pytest.raises(SourceError, match="401") as caught:
         open_network_source(url)

@@ -17,10 +17,10 @@ from stream.colorizer import Colorizer
 from stream.encode import EncodeOptions
 from stream.errors import BadSink, SinkError
 from stream.frames import plane_view
-from stream.live import LiveOptions
-from stream.network import open_network_source
+from stream.live.network import open_network_source
+from stream.live.uri import LiveOptions
 from stream.pipeline import run
-from stream.publish_sink import (
+from stream.publish.sink import (
     PASSWORD,
     PASSWORD_FILE,
     PublishSink,

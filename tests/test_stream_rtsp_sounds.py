@@ -13,9 +13,9 @@ import av
 import numpy as np
 import pytest
 
-from stream.live import LiveOptions
-from stream.network import open_network_source
-from stream.publish_sink import PublishSink
+from stream.live.network import open_network_source
+from stream.live.uri import LiveOptions
+from stream.publish.sink import PublishSink
 from stream.rtsp import AudioCodec, RtspServer
 from stream.rtsp.nal import IDR, SLICE, split_annex_b
 from stream.sinks import open_sink

@@ -25,7 +25,7 @@ from stream.colorizer import Colorizer
 from stream.errors import BadSink, BadSource, SinkError, SourceError, SourceNotFound
 from stream.frames import plane_view
 from stream.pipeline import run
-from stream.stills import StillSink, StillSource, is_still, read_still, write_still
+from stream.stills.still import StillSink, StillSource, is_still, read_still, write_still
 from tests.media import moving_picture
 from tests.models import write_model
 

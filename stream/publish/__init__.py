@@ -1,0 +1,1 @@
+"""Live sinks: served, pushed, shown in a window, given to a virtual camera, or all at once."""

@@ -1,0 +1,170 @@
+"""`hls:folder`, `mpegts:-`, `udp://`: for web players, for the next program, for a network."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import av
+import av.error
+
+from stream.encode import EncodeOptions
+from stream.errors import BadSink, SinkError
+from stream.publish.encoder import KEY_SECONDS, LiveEncoder
+from stream.sources import Item, Source
+
+log = logging.getLogger(__name__)
+
+SOUNDS = ("aac", "mp3", "mp2", "ac3", "eac3")  # what players of transport streams know
+PLAYLIST = "index.m3u8"
+# Six segments of two seconds: what players want to see before they start, and no more.
+_LIVE_HLS = {
+    "hls_time": str(2 * KEY_SECONDS),
+    "hls_list_size": "6",
+    "hls_flags": "delete_segments+independent_segments+temp_file",
+}
+_AT_ONCE = {"flush_packets": "1"}  # else the end of a frame waits for the next one
+_DATAGRAM_BYTES = 7 * 188  # as many of MPEG-TS's packets as Ethernet takes at once
+_WHOLE_HLS = {"hls_time": "6", "hls_playlist_type": "vod", "hls_flags": "independent_segments"}
+
+
+def open_mux_sink(
+    uri: str, source: Source, *, options: EncodeOptions | None = None, overwrite: bool = False
+) -> MuxSink:
+    """Opens `hls:FOLDER`, `mpegts:-` or `udp://HOST:PORT`, which is MPEG-TS, too.
+
+    Raises SinkError: the folder holds a playlist already, or cannot be written.
+    """
+    kind, _, name = uri.partition(":")
+    if kind == "udp":
+        return MuxSink("mpegts", _udp(uri), source, options=options, layout=_AT_ONCE)
+    if kind == "mpegts":
+        if name != "-":
+            raise BadSink("mpegts: writes to a pipe: mpegts:-; for a file give its name, film.ts")
+        return MuxSink("mpegts", sys.stdout.buffer, source, options=options)
+    if not name:
+        raise BadSink("hls: needs a folder, such as hls:public/live")
+    playlist = Path(name) / PLAYLIST
+    if playlist.exists() and not overwrite:
+        raise SinkError(f"{playlist} exists: --overwrite replaces it")
+    try:
+        playlist.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot make the folder {name}: {error.strerror}") from error
+    segments = {"hls_segment_filename": str(playlist.parent / "segment-%05d.ts")}
+    layout = _LIVE_HLS if source.live else _WHOLE_HLS
+    return MuxSink("hls", str(playlist), source, options=options, layout=layout | segments)
+
+
+def _udp(uri: str) -> str:
+    """FFmpeg's URL with datagrams of whole packets. Raises BadSink."""
+    parts = urlsplit(uri)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if not (parts.hostname and port):
+        raise BadSink(f"{uri}: expected udp://HOST:PORT")
+    query = f"{parts.query}&" if parts.query else ""
+    return f"udp://{parts.netloc}?{query}pkt_size={_DATAGRAM_BYTES}"
+
+
+class MuxSink:
+    """H.264 without delay in a container that can be joined at any key frame; sound is copied."""
+
+    follows_size = True
+
+    def __init__(
+        self,
+        format: str,
+        target: Any,
+        source: Source,
+        *,
+        options: EncodeOptions | None = None,
+        layout: dict[str, str] | None = None,
+    ) -> None:
+        self._encoder = LiveEncoder(source.info.rate, options or EncodeOptions())
+        self.pix_fmts = set(self._encoder.pix_fmts)
+        self.description = f"{self._encoder.description}, {format}"
+        self.left_out: list[str] = []
+        self._source = source
+        self._name = target if isinstance(target, str) else "the pipe"
+        self._video: Any = None
+        self._sounds: dict[int, Any] = {}
+        self._heard: dict[int, Fraction] = {}  # the time of the last packet of each
+        with self._errors():
+            self._container = av.open(target, "w", format=format, options=layout or {})
+
+    def write(self, item: Item) -> None:
+        with self._errors():
+            if isinstance(item, av.VideoFrame):
+                packets = self._encoder.encode(item)
+                if self._video is None:
+                    self._begin(item)
+                self._mux(packets)
+            elif self._video is not None:
+                self._copy(item)
+
+    def finish(self) -> None:
+        with self._errors():
+            if self._video is not None:
+                self._mux(self._encoder.flush())
+            self._container.close()
+
+    def abandon(self, *, keep: bool) -> Path | None:
+        with suppress(SinkError):  # why it is abandoned has been said
+            self.finish()
+        return None
+
+    def _begin(self, frame: av.VideoFrame) -> None:
+        self._video = self._container.add_mux_stream(
+            "h264", rate=self._source.info.rate, width=frame.width & ~1, height=frame.height & ~1
+        )
+        self._video.time_base = frame.time_base
+        for sound in self._source.container.streams.audio:
+            name = sound.codec_context.codec.canonical_name
+            if name in SOUNDS:
+                copy = self._container.add_stream_from_template(sound)
+                copy.time_base = sound.time_base
+                self._sounds[sound.index] = copy
+            else:
+                self.left_out.append(f"audio stream {sound.index}: {name} is not for players")
+                log.warning("%s", self.left_out[-1])
+        self._container.start_encoding()
+
+    def _copy(self, packet: Any) -> None:
+        copy = self._sounds.get(packet.stream_index)
+        if copy is None or packet.pts is None:
+            return
+        # Muxers take no time twice: where a loop begins again, its sound overlaps a little.
+        seconds = packet.pts * packet.time_base
+        if seconds <= self._heard.get(copy.index, seconds - 1):
+            return
+        self._heard[copy.index] = seconds
+        packet.stream = copy
+        self._container.mux_one(packet)
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            packet.stream = self._video
+            self._container.mux_one(packet)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except av.error.PyAVCallbackError as error:  # PyAV's word for what a pipe raised
+            raise SinkError("the reader of the pipe went away") from error
+        except OSError as error:  # PyAV's errors are OSErrors, too
+            if isinstance(error, SinkError):
+                raise
+            if error.errno == errno.EPIPE:
+                raise SinkError("the reader of the pipe went away") from error
+            raise SinkError(f"cannot write {self._name}: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""Still pictures: a film of one frame, with all else that its file holds."""
