@@ -125,8 +125,8 @@ def backend_prediction(
 
 
 def latency_ms(path: Path, backend: str, *, seconds: float = 2.0) -> float:
-    """Returns the median time of one picture at the preferred size, after a warm-up."""
-    loaded = load(path, backend=backend)  # type: ignore[arg-type]
+    """Returns the median time of one picture at the preferred size, alone on the machine."""
+    loaded = load(path, backend=backend, batch=1)  # type: ignore[arg-type]
     random = np.random.default_rng(0)
     L = random.uniform(0, 100, (1, 1, loaded.spec.height, loaded.spec.width)).astype(np.float32)
     for _ in range(3):
