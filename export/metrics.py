@@ -5,6 +5,8 @@ Every function takes ab or RGB of whole pictures as NumPy arrays and returns a p
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -46,15 +48,27 @@ def auc(predicted: Array, truth: Array, weights: Array | None = None) -> float:
 
 def rare_color_weights(truth: Array) -> Array:
     """Returns (H, W) float32: 1 / prior of the true colour's bin, as rebalanced AuC weighs it."""
-    smoothed = bins.smooth(bins.prior())
-    nearest = nearest_bin(truth)
-    return (1 / np.maximum(smoothed, 1e-6)).astype(np.float32)[nearest]
+    return _rarity()[nearest_bin(truth)]
 
 
 def nearest_bin(ab: Array) -> NDArray[np.intp]:
     """Returns (H, W), the number of the bin nearest to each ab, read to the nearest unit."""
-    index, _ = bins.soft_encode(torch.from_numpy(np.ascontiguousarray(ab)))
-    return index[..., 0].numpy()
+    whole = np.rint(ab).clip(-bins.LIMIT, bins.LIMIT).astype(np.intp) + bins.LIMIT
+    return _nearest_bins()[whole[..., 0], whole[..., 1]]
+
+
+@cache
+def _rarity() -> Array:
+    smoothed = bins.smooth(bins.prior())
+    return (1 / np.maximum(smoothed, 1e-6)).astype(np.float32)
+
+
+@cache
+def _nearest_bins() -> NDArray[np.intp]:
+    """The nearest bin of every whole (a, b): (221, 221), from -110 to 110."""
+    side = torch.arange(-bins.LIMIT, bins.LIMIT + 1.0)
+    index, _ = bins.soft_encode(torch.cartesian_prod(side, side))
+    return index[:, 0].numpy().reshape(len(side), len(side))
 
 
 def ab_mse(predicted: Array, truth: Array) -> float:
