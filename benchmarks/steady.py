@@ -1,13 +1,16 @@
 """Does steady colour stop the flicker, what does it cost, and is it paid for with colour?
 
-    python -m benchmarks.steady CLIP... [--film FILM] [--frames N] [--every N] [--model kinema]
-        [--out FOLDER]
+    python -m benchmarks.steady CLIP... [--film FILM] [--frames N] [--every N] [--late N]
+        [--model kinema] [--out FOLDER]
 
 Every clip is taken as grey, colorized frame by frame, and smoothed live and as a film, on every
 frame and on key frames only. All are scored against the clip's own colours, beside these ("truth")
 and beside no colours at all ("grey"), after the guided enlargement to the size of L. Prints one
 table and writes it as steady.json; with --film also steady-film.png: one column of that film's
 pixels over time, from left to right, off, live and film; beside it the colours alone.
+
+With --late, also live as with a slow network: what it says of a key frame comes N frames later,
+and the first frame of a shot gets colours of a smaller input.
 """
 
 from __future__ import annotations
@@ -29,12 +32,13 @@ from engine import Backend, load
 from engine.spec import ModelSpec
 from export.video_metrics import VideoScores, measure_motion, score_video, to_rgb
 from stream.chroma import EPSILON, extract_L, linear_model, resize
-from stream.colorizer import network_size
+from stream.colorizer import FIRST_LOOK, network_size
 from stream.frames import frame_encoding, plane_view, to_luma_format
+from stream.steady.keyframes import Want
 from stream.steady.smoothing import BLOCK, Steady, SteadyMode, make_steady
 
 Planes = np.ndarray[Any, Any]
-Ways = dict[str, tuple[SteadyMode, int]]
+Ways = dict[str, tuple[SteadyMode, int, int | None]]  # mode, every, late
 BURST = BLOCK  # frames
 SCORES = ("warp_error", "colorfulness", "ciede2000", "uncovered_error", "cdc")
 
@@ -54,13 +58,17 @@ def main() -> None:
     parser.add_argument("--column", type=float, default=0.5, help="of the film's width, 0 to 1")
     parser.add_argument("--frames", type=int, default=None, help="of each clip; default: all")
     parser.add_argument("--every", type=int, default=5, help="longest way between key frames")
+    parser.add_argument("--late", type=int, help="frames that an inference takes")
     parser.add_argument("--model", default="kinema")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     backend = load(arguments.model)
-    ways: Ways = {"live": ("live", 1), "film": ("film", 1)}
+    every, late = arguments.every, arguments.late
+    ways: Ways = {"live": ("live", 1, None), "film": ("film", 1, None)}
     for mode in ("live", "film"):
-        ways[f"{mode}, every {arguments.every}"] = (mode, arguments.every)
+        ways[f"{mode}, every {every}"] = (mode, every, None)
+    if late is not None:
+        ways[f"live, {late} late"] = ("live", every, late)
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     scores: dict[str, dict[str, VideoScores]] = {}
@@ -124,9 +132,12 @@ def compare(
         "grey": np.zeros_like(clip.truth),
         "off": enlarge(clip.L, off),
     }
-    for name, (mode, every) in ways.items():
-        steady = make_steady(mode, every=every)
-        planes = smooth(clip.L, off, steady, times.setdefault(name, []), keys.setdefault(name, []))
+    for name, (mode, every, late) in ways.items():
+        steady, asked = make_steady(mode, every=every), keys.setdefault(name, [])
+        if late is None:
+            planes = smooth(clip.L, off, steady, times.setdefault(name, []), asked)
+        else:
+            planes = smooth_late(clip.L, backend, steady, late, asked)
         colors[name] = enlarge(clip.L, planes)
     return {name: score_video(clip.L, ab, clip.truth, motion) for name, ab in colors.items()}
 
@@ -152,11 +163,35 @@ def smooth(
     ready: list[Planes] = []
     for frame, ab in zip(L, off, strict=True):
         begin = time.perf_counter()
-        asked.append(steady.wants(frame))
+        asked.append(bool(steady.wants(frame)))
         final = steady.push(frame, ab if asked[-1] else None)
         times.append(time.perf_counter() - begin)
         ready += final
     return ready + steady.flush()
+
+
+def smooth_late(
+    L: Planes, backend: Backend, steady: Steady, late: int, asked: list[bool]
+) -> list[Planes]:
+    """Live, with an inference that takes `late` frames, as `stream.colorizer` does it."""
+    height, width = L.shape[1:]
+    small = network_size(backend.spec, width, height, share=FIRST_LOOK)
+    ready: list[Planes] = []
+    key: int | None = None  # the frame that the network is at
+    for t, frame in enumerate(L):
+        if key is not None and t > key + late:
+            steady.late(backend(L[key][None, None])[0])
+            key = None
+        want, ab = steady.wants(frame, busy=key is not None), None
+        asked.append(want is not Want.NOTHING)
+        if want is Want.NOW:
+            key = None
+            ab = backend(resize(frame, *small[::-1])[None, None])[0]
+            steady.key_frames.ask_again()
+        elif want is Want.SOON:
+            key = t
+        ready += steady.push(frame, ab)
+    return ready
 
 
 def enlarge(L: Planes, planes: list[Planes]) -> Planes:

@@ -27,6 +27,21 @@ class Pending(Protocol):
         ...
 
 
+class Background(Pending, Protocol):
+    """A batch that one can look after from time to time. Some backends give no other.
+
+    They say so: their `in_background` is true.
+    """
+
+    def done(self) -> bool:
+        """Whether `result` would return at once."""
+        ...
+
+    def cancel(self) -> None:
+        """Ends it soon, finished or not; its result cannot be read any more."""
+        ...
+
+
 class Backend(Protocol):
     """Runs one model. Use it from one thread; close it there."""
 

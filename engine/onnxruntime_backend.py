@@ -30,6 +30,7 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
     takes_any_size = True  # and goes from one to another without preparation
+    in_background = True  # see `engine.backend.Background`
 
     def __init__(self, spec: ModelSpec, *, precision: str = "auto", threads: int | None = None):
         if precision not in ("auto", "fp32"):
@@ -58,8 +59,30 @@ class OnnxRuntimeBackend:
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._session.run(["ab"], {"L": L})[0]
 
-    def submit(self, L: NDArray[np.float32]) -> Future[NDArray[np.float32]]:
-        return self._worker.submit(self, L)
+    def submit(self, L: NDArray[np.float32]) -> OnnxRuntimePending:
+        return OnnxRuntimePending(self._session, L, self._worker)
 
     def close(self) -> None:
         self._worker.shutdown()
+
+
+class OnnxRuntimePending:
+    """One run of a session, on its worker thread."""
+
+    def __init__(
+        self, session: ort.InferenceSession, L: NDArray[np.float32], worker: ThreadPoolExecutor
+    ) -> None:
+        self._options = ort.RunOptions()
+        self._future: Future[list[NDArray[np.float32]]] = worker.submit(
+            session.run, ["ab"], {"L": L}, self._options
+        )
+
+    def result(self) -> NDArray[np.float32]:
+        return self._future.result()[0]
+
+    def done(self) -> bool:
+        return self._future.done()
+
+    def cancel(self) -> None:
+        self._options.terminate = True
+        self._future.cancel()

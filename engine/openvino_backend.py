@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class OpenVINOBackend:
 
     name = "openvino"
     takes_any_size = True  # and goes from one to another without preparation
+    in_background = True  # see `engine.backend.Background`
 
     def __init__(
         self,
@@ -93,3 +95,12 @@ class OpenVINOPending:
         ab = self._request.get_tensor("ab").data.copy()
         self._idle.append(self._request)
         return ab
+
+    def done(self) -> bool:
+        return self._request.wait_for(0)
+
+    def cancel(self) -> None:
+        self._request.cancel()
+        with suppress(RuntimeError):  # that it was cancelled
+            self._request.wait()
+        self._idle.append(self._request)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backend import Backend, Pending
+from engine.backend import Backend, Background, Pending
 from engine.spec import ModelSpec
 from stream.chroma import Upsample, chroma_guide, chroma_planes, extract_L, resize
 from stream.frames import (
@@ -29,6 +30,7 @@ from stream.frames import (
 from stream.live.degrade import Degrade
 from stream.sources import Item
 from stream.stats import Stats
+from stream.steady.keyframes import Want
 from stream.steady.pace import Pace
 from stream.steady.smoothing import Steady, make_steady
 
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 
 # Batches under way at once. Two cores are kept busy by two; the third hides the gap between.
 OVERLAP = 3
+# Share of the usual input that is looked at where a live shot starts and must wait for it.
+FIRST_LOOK = 0.5
 
 
 @dataclass
@@ -51,9 +55,21 @@ class Work:
     ab: NDArray[np.float32] | None = field(default=None)  # (2, h, w), final
 
 
+@dataclass(frozen=True)
+class Late:
+    """A key frame that has left with carried colours; its own are to come."""
+
+    pending: Background
+    began: float  # time.perf_counter
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class Colorizer:
     """Gives frames their colours, several under way at once. Use it on one thread.
+
+    With an overlap of 0 no frame waits for another. On key frames (`--every`) even those within
+    a shot do not wait for the network: they leave with carried colours, and what it says serves
+    the frames after it. Only the first frame of a shot waits, for colours of a smaller input.
 
     Args:
         backend: runs the network.
@@ -62,7 +78,7 @@ class Colorizer:
         upsample: `guided` stops colour at luma edges, `bilinear` does not.
         compare: frames of double width, grey on the left and colour on the right.
         pix_fmts: what the sink takes; empty means anything.
-        overlap: pictures in the network at once; a backend that batches asks for more.
+        overlap: pictures in the network at once; a backend that batches asks for more. 0: live.
         pace: moves the distance of the steadier's key frames so that real time is kept.
         degrade: does so for a live source, and makes the network's input smaller.
     """
@@ -77,6 +93,7 @@ class Colorizer:
     pace: Pace | None = None
     degrade: Degrade | None = None
     encoding: FrameEncoding | None = field(default=None, init=False)  # of the last frame seen
+    _late: Late | None = field(default=None, init=False)
 
     def colorize(self, items: Iterable[Item], stats: Stats | None = None) -> Iterator[Item]:
         """Yields every frame coloured, in order, and every packet as it came, in its place."""
@@ -117,6 +134,7 @@ class Colorizer:
             if isinstance(item, av.VideoFrame):
                 if self.pace is not None:
                     self.pace.frame_done()
+                self._take_late(stats)
                 with stats.time("extract"):
                     work = self.begin(item)
                 leaving.append(work)
@@ -137,21 +155,32 @@ class Colorizer:
         while running:
             settle(running.popleft())
             yield from ready()
+        self._drop_late()
         assign(self.steady.flush())
         yield from ready()
 
-    def warm_up(self, frame: av.VideoFrame) -> None:
-        """Does all that is done with such frames: the first time takes as long as ten others."""
+    def warm_up(self, frame: av.VideoFrame, *, period_seconds: float | None = None) -> None:
+        """Does all that is done with such frames: the first time takes as long as ten others.
+
+        Args:
+            period_seconds: from one frame to the next, if known; what is far too slow for that
+                is then given up before the first frame.
+        """
         other = Colorizer(
             self.backend,
             steady=make_steady("live"),
             saturation=self.saturation,
             upsample=self.upsample,
             pix_fmts=self.pix_fmts,
+            overlap=0,
         )
-        for _ in other.colorize([frame] * 3):
-            pass
+        for _ in range(3):
+            stats = Stats()  # of the last
+            for _ in other.colorize([frame], stats):
+                pass
         self.encoding = other.encoding
+        if self.degrade is not None and period_seconds is not None:
+            self.degrade.expect(stats, period_seconds)
 
     def close(self) -> None:
         """Frees what the colorizer holds; the backend is the caller's."""
@@ -177,15 +206,64 @@ class Colorizer:
         L = extract_L(resize(guide, *upright), encoding.encoding)
         if turns:
             L = np.ascontiguousarray(np.rot90(L, turns))
-        shown = L
-        if self.degrade is not None and self.degrade.area_share < 1:
-            share = self.degrade.area_share  # motion and cuts still see L as it was
+
+        def shown(share: float) -> NDArray[np.float32]:
+            if share == 1:
+                return L
             height, width = network_size(
                 self.backend.spec, frame.width, frame.height, turns, share=share
             )
-            shown = resize(L, width, height)
-        pending = self.backend.submit(shown[None, None]) if self.steady.wants(L) else None
-        return Work(frame, encoding, guide, L, turns, pending)
+            return resize(L, width, height)  # motion and cuts still see L as it was
+
+        return Work(frame, encoding, guide, L, turns, self._submit(L, shown))
+
+    def _submit(
+        self, L: NDArray[np.float32], shown: Callable[[float], NDArray[np.float32]]
+    ) -> Pending | None:
+        """Starts the network on a key frame; returns what the frame has to wait for.
+
+        Args:
+            L: (H, W), 0..100: the picture.
+            shown: the same at a share of the network's usual area.
+        """
+        want = self.steady.wants(L, busy=self._late is not None)
+        if want is Want.NOTHING:
+            return None
+        self._drop_late()  # a new shot has no use for it, and needs all of the processor
+        share = 1.0 if self.degrade is None else self.degrade.area_share
+        if want is Want.SOON and self._in_background:
+            pending = self.backend.submit(shown(share)[None, None])
+            self._late = Late(cast(Background, pending), time.perf_counter())
+            return None
+        if self._in_background and takes_any_size(self.backend):
+            share *= FIRST_LOOK
+            self.steady.key_frames.ask_again()
+        return self.backend.submit(shown(share)[None, None])
+
+    @property
+    def _in_background(self) -> bool:
+        return (
+            self.overlap == 0
+            and self.steady.waits
+            and self.steady.key_frames.every > 1
+            and getattr(self.backend, "in_background", False)
+        )
+
+    def _take_late(self, stats: Stats) -> None:
+        if self._late is None or not self._late.pending.done():
+            return
+        ab = self._late.pending.result()[0]
+        stats.inferred += 1
+        if self.degrade is not None:
+            self.degrade.arrived(time.perf_counter() - self._late.began)
+        self._late = None
+        with stats.time("steady", frame=False):
+            self.steady.late(ab)
+
+    def _drop_late(self) -> None:
+        if self._late is not None:
+            self._late.pending.cancel()
+            self._late = None
 
     def finish(self, work: Work) -> av.VideoFrame:
         """The source's luma, bit for bit, with new chroma planes."""
@@ -221,6 +299,12 @@ class Colorizer:
 
     def _pix_fmt(self, frame: av.VideoFrame) -> str:
         return colored_pix_fmt(frame.format, self.pix_fmts, frame.width, frame.height)
+
+
+def takes_any_size(backend: Backend) -> bool:
+    """Whether a backend goes from one input size to another without preparation."""
+    # TensorRT's engines take sizes within their optimization profile only.
+    return getattr(backend, "takes_any_size", False) and not backend.spec.fixed_size
 
 
 def network_size(

@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from engine import Backend, load
-from stream.colorizer import Colorizer
+from stream.colorizer import Colorizer, takes_any_size
 from stream.encode import EncodeOptions
 from stream.errors import StreamError
 from stream.live.degrade import SHARES, Degrade
@@ -220,7 +220,9 @@ def _make_colorizer(network: Backend, settings: Settings, source: Source, sink: 
         pace = Pace(steady.key_frames, source.info.rate) if automatic else None
         colorizer = Colorizer(network, **choices, pace=pace)
     if source.live:
-        colorizer.warm_up(_frame_like(source))
+        rate = source.info.rate
+        usual = 1 <= rate <= 240  # else it is no rate, but a clock
+        colorizer.warm_up(_frame_like(source), period_seconds=float(1 / rate) if usual else None)
     return colorizer
 
 
@@ -237,12 +239,10 @@ def _frame_like(source: Source) -> av.VideoFrame:
 
 def _degrade(network: Backend, settings: Settings, steady: Steady) -> Degrade:
     """What a live run may give up: nothing that the user chose."""
-    # TensorRT's engines take sizes within their optimization profile only.
-    any_size = getattr(network, "takes_any_size", False) and not network.spec.fixed_size
     return Degrade(
         steady.key_frames,
         limit_seconds=settings.max_latency_ms / 1000,
-        shares=SHARES if any_size else (),
+        shares=SHARES if takes_any_size(network) else (),
         fixed=isinstance(settings.every, int) or not steady.carries,
         skips=settings.every == "auto" and steady.carries,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +118,23 @@ def test_work_not_waited_for_can_be_left_behind(backend: Backend) -> None:
     for seed in range(4):
         backend.submit(lightness(1, 64, 64, seed=seed))
     # close() by the fixture; the thread check says whether anything is left
+
+
+def test_work_in_the_background_can_be_looked_after_and_cancelled(backend: Backend) -> None:
+    assert getattr(backend, "in_background", False)
+    wanted, other = lightness(1, 64, 64), lightness(8, 640, 640, seed=1)
+    first: Any = backend.submit(wanted)
+    deadline = time.monotonic() + 20
+    while not first.done() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert first.done()
+    np.testing.assert_allclose(first.result(), expected(wanted), atol=FP32_TOLERANCE)
+    for _ in range(3):
+        dropped: Any = backend.submit(other)
+        dropped.cancel()
+        np.testing.assert_allclose(backend(wanted), expected(wanted), atol=FP32_TOLERANCE)
+        after = backend.submit(wanted)
+        np.testing.assert_allclose(after.result(), expected(wanted), atol=FP32_TOLERANCE)
 
 
 def test_precision_auto_is_near_fp32(name: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ KEY_WINDOW = 3 * LONGEST  # of the windows after it: three key frames at least
 INFERENCES = 3  # that must have been too slow, by their median
 OURS = ("extract", "infer", "steady", "chroma")  # the stages on the colorizing thread
 SMALL_SHARE = 0.1  # of the work: a network that takes no more is not what is slow
+BUSY = 0.6  # of the time: so long the network may be at work beside everything else
+SHARED = 2.0  # times as long as alone an inference takes there, at the most
+HOPELESS = 1.5  # periods that the work on one frame may take before the first frame comes
 ROOM = 0.7  # of the time there is: that little must suffice before a step is taken back
 PATIENCE_SECONDS = 60.0  # for so long at first, and twice as long after each time
 
@@ -46,6 +50,9 @@ class Degrade:
     the next is taken when the work on three of them and what lies between took longer than they
     play, or one inference longer than a frame may be late. The two slowest of the last frames
     count as the third: a stall is no overload.
+
+    An inference in the background holds no frame up; it counts for half of the time that it takes
+    beside everything else.
 
     The distance of key frames follows the load (`stream.steady.pace`), back to 1 as well. The
     rest is taken back when its cost would have left room for a whole minute; after each time the
@@ -78,8 +85,10 @@ class Degrade:
         self._drops = False
         self._calm_seconds = 0.0
         self._patience = PATIENCE_SECONDS
-        self._seen = (0.0, 0.0, 0)
+        self._seen = (0.0, 0.0)
+        self._ahead: list[Step] = []  # taken before the first frame
         self._start_window()
+        self._start_background()
 
     @property
     def area_share(self) -> float:
@@ -94,18 +103,31 @@ class Degrade:
     def watch(self, stats: Stats) -> None:
         """Counts the frame whose work was just added to a run's counters; tells a step."""
         before, period = self._seen, stats.period_seconds
-        self._seen = seen = (
-            sum(stats.seconds[stage] for stage in OURS),
-            stats.seconds["infer"],
-            stats.inferred,
-        )
-        if period is None:
-            return
-        network = seen[1] - before[1] if seen[2] > before[2] else None
-        step = self.frame(seen[0] - before[0], network, period)
-        if step is not None:
+        self._seen = seen = _seconds(stats)
+        steps, self._ahead = self._ahead, []
+        if period is not None:
+            waited = seen[1] - before[1] if seen[1] > before[1] else None
+            step = self.frame(seen[0] - before[0], waited, period)
+            steps += [step] if step is not None else []
+        for step in steps:
             log.warning("%s", step.message)
             stats.steps.append((round(stats.elapsed_seconds, 3), step))
+
+    def expect(self, stats: Stats, period_seconds: float) -> None:
+        """Takes the steps that one frame's counters, all of them waited for, leave no doubt of."""
+        work, network = _seconds(stats)
+        if self._fixed or work < HOPELESS * period_seconds:
+            return
+        self._work.extend([work] * INFERENCES)
+        self._network.extend([network] * INFERENCES)
+        if not self._skips and (step := self._down(period_seconds)) is not None:
+            self._ahead.append(step)
+        self._key_frames.every = _least_distance(network, period_seconds)
+        self._start_window()
+
+    def arrived(self, network_seconds: float) -> None:
+        """Counts an inference that ran in the background."""
+        self._background.append(network_seconds)
 
     def frame(
         self, work_seconds: float, network_seconds: float | None, period_seconds: float
@@ -138,6 +160,9 @@ class Degrade:
         self._frames = 0
         self._behind_seconds = 0.0
 
+    def _start_background(self) -> None:
+        self._background: deque[float] = deque(maxlen=INFERENCES)
+
     def _fall_behind(self, work: float, period: float) -> None:
         slowest = sorted(self._work)[-3:]
         counted = min(work, slowest[0]) if len(slowest) == 3 else 0.0
@@ -151,10 +176,17 @@ class Degrade:
     def _inferences(self) -> list[float]:
         return [seconds for seconds in self._network if seconds is not None]
 
-    def _inference(self) -> float:
-        """Seconds of one; 0 as long as there were too few to say."""
-        inferences = self._inferences()
-        return median(inferences) if len(inferences) >= INFERENCES else 0.0
+    def _inference(self, at_least: int = INFERENCES) -> float:
+        """Seconds that a frame has to wait for one; 0 as long as there were too few to say."""
+        waited, beside = self._inferences(), self._background
+        return max(
+            median(waited) if len(waited) >= at_least else 0.0,
+            median(beside) / SHARED if len(beside) >= at_least else 0.0,
+        )
+
+    def _beside(self) -> float:
+        """Seconds a frame that the network is at work in the background."""
+        return median(self._background) / self._key_frames.every if self._background else 0.0
 
     def _overload(self, period: float) -> bool:
         if self._work.maxlen == ALL_FRAMES:
@@ -167,7 +199,8 @@ class Degrade:
         return (over and at_end) or self._inference() > self._limit
 
     def _network_share(self) -> float:
-        return sum(self._inferences()) / max(sum(self._work), 1e-9)
+        beside = len(self._work) * self._beside()
+        return (sum(self._inferences()) + beside) / max(sum(self._work) + beside, 1e-9)
 
     def _down(self, period: float) -> Step | None:
         if self._drops:
@@ -181,6 +214,7 @@ class Degrade:
             name, what = "key frames", "colours are now inferred on key frames only (--every auto)"
         elif helps and self._size + 1 < len(self._shares):
             self._size += 1
+            self._start_background()
             name = f"input {self.area_share:g}"
             what = f"its input now has {self.area_share:g} of its area"
         else:
@@ -192,7 +226,7 @@ class Degrade:
     def _why(self, period: float) -> str:
         if (self._skips or self._fixed) and self._inference() > self._limit:
             return f"one inference of the network takes {1000 * self._inference():.0f} ms"
-        work = 1000 * self._total() / len(self._work)
+        work = 1000 * (self._total() / len(self._work) + self._beside())
         network = work * self._network_share()
         return (
             f"colours need {work:.0f} ms of {1000 * period:.0f} ms a frame, "
@@ -204,6 +238,8 @@ class Degrade:
             return
         latest = list(self._work)[-WINDOW_FRAMES:]
         wanted = distance(self._key_frames.every, sum(latest) / len(latest) / period)
+        if self._background:
+            wanted = max(wanted, _least_distance(median(self._background), period))
         if wanted != self._key_frames.every:
             self._key_frames.every = wanted
             self._start_window()
@@ -211,11 +247,11 @@ class Degrade:
     def _larger_fits(self, period: float) -> bool:
         """Whether the next larger input would leave room, if its cost grows with its area."""
         inferences = self._inferences()
-        if len(self._work) < (self._work.maxlen or 0) or not inferences:
+        inference = self._inference(at_least=1)
+        if len(self._work) < (self._work.maxlen or 0) or not inference:
             return False
-        growth = self._shares[self._size - 1] / self.area_share if self._size else 1.0
-        inference = growth * median(inferences)
-        farthest = LONGEST if self._skips else len(self._work) / len(inferences)
+        inference *= self._shares[self._size - 1] / self.area_share if self._size else 1.0
+        farthest = LONGEST if self._skips else len(self._work) / max(len(inferences), 1)
         carried = (sum(self._work) - sum(inferences)) / len(self._work)
         return carried + inference / farthest < ROOM * period and inference < ROOM * self._limit
 
@@ -226,7 +262,18 @@ class Degrade:
         self._patience *= 2
         self._calm_seconds = 0.0
         self._start_window()
+        self._start_background()
         if at_full:
             return Step(self.level, "in time", "colours keep the rate again")
         share = f"{self.area_share:g}"
         return Step(self.level, f"input {share}", f"there is room: the input has {share} again")
+
+
+def _least_distance(network: float, period: float) -> int:
+    """The distance of key frames at which the network leaves time for everything else."""
+    return min(LONGEST, math.ceil(network / (BUSY * period)))
+
+
+def _seconds(stats: Stats) -> tuple[float, float]:
+    """Seconds of all the work on the colorizing thread, and of waiting for the network."""
+    return sum(stats.seconds[stage] for stage in OURS), stats.seconds["infer"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.steady.cuts import FLASH_FRAMES, Link, ShotLinker
-from stream.steady.keyframes import KeyFrames
+from stream.steady.keyframes import KeyFrames, Want
 from stream.steady.memory import Memory
 from stream.steady.motion import Plane, View, view_of
 
@@ -30,13 +30,18 @@ class Steady(Protocol):
     cuts: list[int]  # numbers of the frames that start a shot, the very first one left out
     delay: int  # the most frames that it holds back
     carries: bool  # whether frames may come without ab planes of their own
+    waits: bool  # whether `late` may give a frame's own ab planes
     key_frames: KeyFrames
 
-    def wants(self, L: Plane) -> bool:
+    def wants(self, L: Plane, *, busy: bool = False) -> Want:
         """Whether the next frame should go through the network.
 
         Ask once for every frame or for none, in order; frames may be asked about ahead of their
-        push. L: (H, W) float32, 0..100.
+        push.
+
+        Args:
+            L: (H, W) float32, 0..100.
+            busy: the network is at a frame that was wanted SOON.
         """
         ...
 
@@ -47,6 +52,13 @@ class Steady(Protocol):
             L: (H, W) float32, 0..100, as the network saw it.
             ab: (2, h, w) float32, CIELAB units; it must not be written to afterwards. None: its
                 colours are carried from the frames around it.
+        """
+        ...
+
+    def late(self, ab: Colors) -> None:
+        """Takes the ab planes of the last frame that was wanted SOON and pushed without any.
+
+        They are carried to the frame pushed last, and serve from the next one on.
         """
         ...
 
@@ -88,19 +100,22 @@ class Unchanged:
     """Lets every frame pass."""
 
     delay = 0
-    carries = False
+    carries = waits = False
 
     def __init__(self) -> None:
         self.cuts: list[int] = []
         self.key_frames = KeyFrames(1)
 
-    def wants(self, L: Plane) -> bool:
-        return True
+    def wants(self, L: Plane, *, busy: bool = False) -> Want:
+        return Want.NOW
 
     def push(self, L: Plane, ab: Colors | None) -> list[Colors]:
         if ab is None:
             raise ValueError("steady off needs the ab planes of every frame")
         return [ab]
+
+    def late(self, ab: Colors) -> None:
+        raise NotImplementedError("every frame has its own ab planes")
 
     def flush(self) -> list[Colors]:
         return []
@@ -113,20 +128,25 @@ class Frames:
         self.cuts: list[int] = []
         self._linker = linker
         self.key_frames = key_frames
-        self._asked: deque[Link] = deque()  # about, but not yet pushed
+        self._asked: deque[tuple[Link, Want]] = deque()  # about, but not yet pushed
 
-    def wants(self, L: Plane) -> bool:
+    def wants(self, L: Plane, busy: bool) -> Want:
         link = self._linker.link(view_of(L))
-        self._asked.append(link)
-        return self.key_frames.wants(link)
+        want = self.key_frames.wants(link, busy=busy)
+        self._asked.append((link, want))
+        return want
 
-    def take(self, L: Plane) -> Link:
-        link = self._asked.popleft() if self._asked else self._linker.link(view_of(L))
+    def take(self, L: Plane) -> tuple[Link, Want]:
+        """Returns how the next frame hangs on those before it, and what was said of it."""
+        if self._asked:
+            link, want = self._asked.popleft()
+        else:
+            link, want = self._linker.link(view_of(L)), Want.NOTHING
         if link.is_cut:
             self.cuts.append(link.index)
         elif link.parent is not None and link.resumes:
             self.cuts[:] = [cut for cut in self.cuts if cut <= link.parent]
-        return link
+        return link, want
 
     def start_over(self) -> None:
         self._linker.start_over()
@@ -138,20 +158,26 @@ class Live:
     """A recursive mean along the motion: each frame profits from those before it."""
 
     delay = 0
-    carries = True
+    carries = waits = True
 
     def __init__(self, frames: Frames, *, longest: float) -> None:
         self.cuts, self.key_frames = frames.cuts, frames.key_frames
         self._frames = frames
         self._past = Past(longest)
 
-    def wants(self, L: Plane) -> bool:
-        return self._frames.wants(L)
+    def wants(self, L: Plane, *, busy: bool = False) -> Want:
+        return self._frames.wants(L, busy)
 
     def push(self, L: Plane, ab: Colors | None) -> list[Colors]:
         hold = self.key_frames.every > 1
-        memory = self._past.add(self._frames.take(L), ab, hold=hold)
+        link, want = self._frames.take(L)
+        memory = self._past.add(link, ab, hold=hold)
+        if ab is None and want is Want.SOON:
+            self._past.expect(link)
         return [with_detail(memory.ab, ab)]
+
+    def late(self, ab: Colors) -> None:
+        self._past.learn(ab)
 
     def flush(self) -> list[Colors]:
         self._frames.start_over()
@@ -163,6 +189,7 @@ class Film:
 
     delay = BLOCK + LOOK_AHEAD - 1
     carries = True
+    waits = False
 
     def __init__(self, frames: Frames, *, longest: float) -> None:
         self.cuts, self.key_frames = frames.cuts, frames.key_frames
@@ -171,12 +198,16 @@ class Film:
         self._past = Past(longest)
         self._held: list[tuple[Link, Colors | None]] = []
 
-    def wants(self, L: Plane) -> bool:
-        return self._frames.wants(L)
+    def wants(self, L: Plane, *, busy: bool = False) -> Want:
+        return self._frames.wants(L, busy)
 
     def push(self, L: Plane, ab: Colors | None) -> list[Colors]:
-        self._held.append((self._frames.take(L), ab))
+        link, _ = self._frames.take(L)
+        self._held.append((link, ab))
         return self._release(BLOCK) if len(self._held) > self.delay else []
+
+    def late(self, ab: Colors) -> None:
+        raise NotImplementedError("what is known later is used for what came before, already")
 
     def flush(self) -> list[Colors]:
         ready = self._release(len(self._held))
@@ -209,6 +240,7 @@ class Past:
     def __init__(self, longest: float) -> None:
         self._longest = longest
         self._known: dict[int, tuple[Memory, Memory]] = {}  # the mean; the last key frame's own
+        self._expecting: list[Link] = []  # a key frame whose colours are late, and those after it
 
     def add(self, link: Link, ab: Colors | None, *, hold: bool = False) -> Memory:
         """Returns what is known at this frame, its own colours included.
@@ -225,6 +257,7 @@ class Past:
             carried = mean.carry(link.motion.back, link.view)
         if ab is not None:
             key = Memory.start(link.view, resize(ab, link.view.L))
+            self._expecting = []
         elif key is None or link.motion is None:
             raise ValueError(f"frame {link.index} starts a shot and needs its own ab planes")
         elif hold:
@@ -239,7 +272,27 @@ class Past:
             memory = blend(carried, link.view, ab, self._longest)
         self._known[link.index] = memory, key
         self._known.pop(link.index - FLASH_FRAMES - 1, None)
+        if self._expecting:
+            self._expecting.append(link)
         return memory
+
+    def expect(self, link: Link) -> None:
+        """Says that the frame just added will get its own colours later."""
+        self._expecting = [link]
+
+    def learn(self, ab: Colors) -> None:
+        """Takes the colours that were expected, and carries them to the frames since."""
+        if not self._expecting:
+            return
+        first, *since = self._expecting
+        keys = {first.index: Memory.start(first.view, resize(ab, first.view.L))}
+        for link in since:
+            if link.parent in keys and link.motion is not None:
+                keys[link.index] = keys[link.parent].carry(link.motion.back, link.view)
+        for index in keys.keys() & self._known.keys():
+            mean, _ = self._known[index]
+            self._known[index] = mean, keys[index]
+        self._expecting = []
 
 
 def blend(memory: Memory | None, view: View, ab: Colors | None, longest: float) -> Memory:
