@@ -50,7 +50,8 @@ def train(
         float, typer.Option(min=0.0, help="Factor on ab that the export will have, for --vivid.")
     ] = 1.0,
     start: Annotated[
-        Path | None, typer.Option(help="Checkpoint whose weights a new run begins with.")
+        str | None,
+        typer.Option(help="What a new run begins with: a checkpoint, an .onnx model, or kinema."),
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
@@ -60,6 +61,8 @@ def train(
     """Trains a network; interrupted, the same command goes on where it was."""
     if hours is None and pictures is None:
         raise ExportError("give the run a budget: --hours or --pictures")
+    from engine import find_model
+
     with _torch_at_hand():
         from export.train import Progress as Step
         from export.train import train as run
@@ -86,7 +89,7 @@ def train(
             rebalance=rebalance,
             vivid=vivid,
             saturation=saturation,
-            start=start,
+            start=find_model(start) if start is not None else None,
             learning_rate=learning_rate,
             seed=seed,
             device=device,

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from export import checkpoint, networks, validation
+from export import checkpoint, exported, networks, validation
 from export.data import Batches, Pictures, Shape
 from export.errors import ExportError, TrainingDiverged
 from export.losses import BinLoss, MeanSquaredLoss
@@ -75,7 +75,8 @@ def train(
         rebalance: power of the rare-colour weights, for networks that predict bins.
         vivid, saturation: see `BinLoss`; for networks that predict bins.
         film_share: share of pictures that are made to look like old film.
-        start: a checkpoint of the same network, whose averaged weights a new run begins with.
+        start: what a new run begins with: the averaged weights of a checkpoint of the same
+            network, or those of an .onnx file that was exported from it.
         threads: CPU cores to use; default: all.
         resume: go on from `out`'s checkpoint if there is one.
 
@@ -91,7 +92,11 @@ def train(
     source = Pictures(data)
     held_out = Pictures(validate_on) if validate_on else None
     model = networks.build(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if start is not None:
+    drawn = shapes or default_shapes(entry)
+    batches = Batches(source, drawn, seed=seed, film_share=film_share, workers=workers)
+    if start is not None and start.suffix == ".onnx":
+        exported.load(start, model, batches.make(0)[0].to(device))
+    elif start is not None:
         checkpoint.load_weights(start, network, model)
     average = copy.deepcopy(model).eval()
     loss_of: nn.Module = MeanSquaredLoss()
@@ -115,8 +120,6 @@ def train(
     started = time.monotonic() - position.seconds
     saved = evaluated = position.seconds
     losses: list[float] = []
-    drawn = shapes or default_shapes(entry)
-    batches = Batches(source, drawn, seed=seed, film_share=film_share, workers=workers)
     cores = 1 if device == "cuda" else threads or os.cpu_count() or 1
     if device == "cpu":
         torch.set_num_threads(1)

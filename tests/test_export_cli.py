@@ -33,6 +33,10 @@ def test_train_export_and_evaluate(app: typer.Typer, tmp_path: Path) -> None:
     run(app, "models", "export", folder, "-o", model)
     assert read_spec(model).name == "resnet18"
     sheet, scores = tmp_path / "sheet.png", tmp_path / "scores.json"
+    run(
+        app, "train", "--network", "resnet18", "--data", data, "--out", tmp_path / "on",
+        "--pictures", 1, "--start", model,
+    )  # fmt: skip
     output = run(
         app, "evaluate", "--model", model, "--data", data, "--sheet", sheet, "--json", scores
     )

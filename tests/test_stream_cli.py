@@ -15,6 +15,7 @@ from stream import cli
 from tests import media
 from tests.command import ROOT, kinemacolor
 from tests.models import write_model
+from tests.test_export_data import make_folder
 
 SAMPLE = ROOT / "samples" / "film.mp4"
 
@@ -47,6 +48,25 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(command in said for command in ("colorize", "verify", "models", "doctor"))
     assert call("--version") == 0
     assert capsys.readouterr().out == f"kinemacolor {version('kinemacolor')}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--data", "pictures", "--pictures", "1", "--network", "resnet18", "--out"),
+        ("evaluate", "--data", "pictures", "--model", "tiny.onnx", "--json"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    make_folder(folder / "pictures", 2)
+    (folder / "file").write_text("no folder")
+    assert call(*arguments, "file/result.json") == 1
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.startswith("kinemacolor: ")
+    assert "file" in line
+    assert "directory" in line
 
 
 def test_colorize_may_be_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

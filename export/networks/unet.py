@@ -23,11 +23,15 @@ class Unet(nn.Module):
         channels = 1
         for item in LAYERS:
             if isinstance(item, int):
-                self.convs.append(nn.Conv2d(channels, item, 3))
+                self.convs.append(nn.Conv2d(channels, item, 3, padding=1))
                 self.after.append("")
                 channels = item
             else:
                 self.after[-1] = item
+                if item == "/2":  # Keras' "same" pads a stride of 2 at the far side only
+                    conv = self.convs[-1]
+                    assert isinstance(conv, nn.Conv2d)
+                    conv.stride, conv.padding = (2, 2), (0, 0)
         for conv in self.convs:  # Keras' default
             assert isinstance(conv, nn.Conv2d)
             nn.init.xavier_uniform_(conv.weight)
@@ -38,11 +42,7 @@ class Unet(nn.Module):
         x = L / 100
         last = len(self.convs) - 1
         for i, (conv, after) in enumerate(zip(self.convs, self.after, strict=True)):
-            assert isinstance(conv, nn.Conv2d)
-            if after == "/2":  # Keras' "same" pads a stride of 2 at the far side only
-                x = F.conv2d(F.pad(x, (0, 1, 0, 1)), conv.weight, conv.bias, 2)
-            else:
-                x = F.conv2d(x, conv.weight, conv.bias, padding=1)
+            x = conv(F.pad(x, (0, 1, 0, 1)) if after == "/2" else x)
             x = torch.tanh(x) if i == last else F.relu(x)
             if after == "x2":
                 x = F.interpolate(x, scale_factor=2.0, mode="nearest")
