@@ -62,6 +62,9 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         raise SystemExit(FAILED) from None
+    except OSError as error:  # a folder that is not ours, a full disk
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
     except Exception as error:
         _fail_usage(error)
         raise
