@@ -94,9 +94,19 @@ def soft_encode(ab: Tensor) -> tuple[Tensor, Tensor]:
         index (..., 5) int64, nearest bin first, and weight (..., 5) float32 that sums to 1.
     """
     index, weight = _table()
-    whole = ab.round().clamp(-LIMIT, LIMIT).long() + LIMIT
-    place = whole[..., 0] * (2 * LIMIT + 1) + whole[..., 1]
+    place = _place(ab)
     return index.to(ab.device)[place], weight.to(ab.device)[place]
+
+
+def nearest(ab: Tensor) -> Tensor:
+    """Returns (...) int64, the bin nearest to each ab (..., 2), read to the nearest unit."""
+    return _table()[0][:, 0].to(ab.device)[_place(ab)]
+
+
+def _place(ab: Tensor) -> Tensor:
+    """Returns (...) int64, where each ab (..., 2) stands in the table."""
+    whole = ab.round().clamp(-LIMIT, LIMIT).long() + LIMIT
+    return whole[..., 0] * (2 * LIMIT + 1) + whole[..., 1]
 
 
 def measure_prior(ab: Tensor) -> NDArray[np.float32]:

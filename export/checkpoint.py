@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from export import networks
 from export.errors import CheckpointError
 
 FORMAT = "kinemacolor-1"
@@ -84,14 +87,16 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(dot): v for k, v in tensors.items() if k.startswith(dot)}
 
 
-def load_weights(path: Path, name: str, network: nn.Module) -> None:
-    """Loads a checkpoint's averaged weights into a network. Raises CheckpointError."""
-    _, tensors = read(path, network=name)
-    try:
-        network.load_state_dict(part(tensors, "average"))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} does not fit network {name!r}: {reason}") from error
+def load_average(path: Path, *, network: str | None = None) -> tuple[Position, nn.Module]:
+    """Returns the position, and the network with the averaged weights.
+
+    Raises CheckpointError, also when it belongs to another network than the named one.
+    """
+    position, tensors = read(path, network=network)
+    model = networks.build(position.network, pretrained=False)
+    with _fitting(path, position.network):
+        model.load_state_dict(part(tensors, "average"))
+    return position, model
 
 
 def restore(
@@ -103,11 +108,17 @@ def restore(
     for key, value in part(tensors, "optimizer").items():
         index, _, field = key.partition(".")
         slots.setdefault(int(index), {})[field] = value
-    try:
+    with _fitting(path, name):
         network.load_state_dict(part(tensors, "network"))
         average.load_state_dict(part(tensors, "average"))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": slots})
+    return position
+
+
+@contextmanager
+def _fitting(path: Path, name: str) -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} does not fit network {name!r}: {reason}") from error
-    return position

@@ -22,7 +22,6 @@ __all__ = [
     "ciede2000",
     "colorfulness",
     "keras_accuracy",
-    "nearest_bin",
     "psnr",
     "rare_color_weights",
 ]
@@ -48,27 +47,13 @@ def auc(predicted: Array, truth: Array, weights: Array | None = None) -> float:
 
 def rare_color_weights(truth: Array) -> Array:
     """Returns (H, W) float32: 1 / prior of the true colour's bin, as rebalanced AuC weighs it."""
-    return _rarity()[nearest_bin(truth)]
-
-
-def nearest_bin(ab: Array) -> NDArray[np.intp]:
-    """Returns (H, W), the number of the bin nearest to each ab, read to the nearest unit."""
-    whole = np.rint(ab).clip(-bins.LIMIT, bins.LIMIT).astype(np.intp) + bins.LIMIT
-    return _nearest_bins()[whole[..., 0], whole[..., 1]]
+    return _rarity()[bins.nearest(torch.from_numpy(truth)).numpy()]
 
 
 @cache
 def _rarity() -> Array:
     smoothed = bins.smooth(bins.prior())
     return (1 / np.maximum(smoothed, 1e-6)).astype(np.float32)
-
-
-@cache
-def _nearest_bins() -> NDArray[np.intp]:
-    """The nearest bin of every whole (a, b): (221, 221), from -110 to 110."""
-    side = torch.arange(-bins.LIMIT, bins.LIMIT + 1.0)
-    index, _ = bins.soft_encode(torch.cartesian_prod(side, side))
-    return index[:, 0].numpy().reshape(len(side), len(side))
 
 
 def ab_mse(predicted: Array, truth: Array) -> float:

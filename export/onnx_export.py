@@ -15,7 +15,6 @@ from torch import nn
 
 from engine.spec import read_spec
 from export import checkpoint, networks, parity
-from export.errors import ExportError
 from export.networks.head import BinHead
 
 OPSET = 17
@@ -49,12 +48,7 @@ def export(
     Raises CheckpointError, or ExportError when ONNX Runtime and PyTorch disagree.
     """
     file = source / "checkpoint.safetensors" if source.is_dir() else source
-    position, tensors = checkpoint.read(file)
-    model = networks.build(position.network, pretrained=False)
-    try:
-        model.load_state_dict(checkpoint.part(tensors, "average"))
-    except RuntimeError as error:
-        raise ExportError(f"{file} does not fit network {position.network!r}: {error}") from error
+    position, model = checkpoint.load_average(file)
     tune = getattr(getattr(model, "head", model), "tune", None)
     if tune is not None:
         tune(temperature=temperature, saturation=saturation, rebalance=rebalance)

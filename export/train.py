@@ -91,13 +91,14 @@ def train(
     torch.manual_seed(seed)
     source = Pictures(data)
     held_out = Pictures(validate_on) if validate_on else None
-    model = networks.build(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = networks.build(network)
     drawn = shapes or default_shapes(entry)
     batches = Batches(source, drawn, seed=seed, film_share=film_share, workers=workers)
     if start is not None and start.suffix == ".onnx":
-        exported.load(start, model, batches.make(0)[0].to(device))
+        exported.load(start, model, batches.make(0)[0])
     elif start is not None:
-        checkpoint.load_weights(start, network, model)
+        model.load_state_dict(checkpoint.load_average(start, network=network)[1].state_dict())
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).eval()
     loss_of: nn.Module = MeanSquaredLoss()
     if hasattr(model, "logits"):

@@ -51,12 +51,11 @@ def measure(
         source: checkpoint.safetensors of a network with bins.
         data: pictures to choose on; never those that the result is reported on.
     """
-    position, tensors = checkpoint.read(source)
-    model = networks.build(position.network, pretrained=False).eval()
+    position, model = checkpoint.load_average(source)
+    model.eval()
     head = getattr(model, "head", None)
     if not isinstance(head, BinHead):
         raise ExportError(f"{position.network!r} has nothing to tune")
-    model.load_state_dict(checkpoint.part(tensors, "average"))
     stride = networks.entry(position.network).stride
     kept: list[tuple[Tensor, NDArray[np.float32]]] = []
     pictures = Pictures(data)

@@ -36,6 +36,12 @@ def test_soft_encoding_is_a_distribution_over_the_five_nearest_bins(
     assert bool((weight[:, 0] >= weight.max(1).values - 1e-6).all())
 
 
+def test_the_nearest_bin() -> None:
+    points = torch.from_numpy(bins.centers())
+    assert torch.equal(bins.nearest(points + torch.tensor([2.0, -3.0])), torch.arange(313))
+    assert bins.nearest(torch.full((2, 3, 2), 500.0)).shape == (2, 3)
+
+
 def test_soft_weights_are_gaussian_with_sigma_5() -> None:
     # 3 units from the bin (20, 30), so 7, 10.44.. from its neighbours.
     index, weight = bins.soft_encode(torch.tensor([[23.0, 30.0]]))

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 
-from export import bins, metrics
+from export import metrics
 
 
 def test_auc_of_a_constant_error() -> None:
@@ -22,12 +21,6 @@ def test_rebalanced_auc_counts_rare_colors_more() -> None:
     assert weights[0, 1] > 20 * weights[0, 0]
     grey = np.zeros_like(truth)
     assert metrics.auc(grey, truth, weights) < metrics.auc(grey, truth) - 20
-
-
-def test_nearest_bin() -> None:
-    points = bins.centers()
-    ab = (points + np.float32([2, -3]))[None]
-    assert np.array_equal(metrics.nearest_bin(ab)[0], np.arange(313))
 
 
 def test_colorfulness_of_grey_is_zero_and_of_two_colors_as_computed_by_hand() -> None:
@@ -49,9 +42,3 @@ def test_psnr() -> None:
     black = np.zeros((2, 2, 3), np.uint8)
     assert metrics.psnr(black, black) == 100
     assert metrics.psnr(black + np.uint8(255), black) == pytest.approx(0)
-
-
-def test_torch_and_numpy_agree_on_the_nearest_bin() -> None:
-    ab = torch.tensor([[33.0, 47.0]])
-    index, _ = bins.soft_encode(ab)
-    assert metrics.nearest_bin(ab.numpy()[None])[0, 0] == index[0, 0]
