@@ -150,10 +150,11 @@ def test_nobody_there_is_an_error_at_once(film: Path) -> None:
         push("rtsp://127.0.0.1:9/push", film, 1.0)
 
 
-def test_a_server_that_says_nothing_is_an_error_in_time() -> None:
+@pytest.mark.parametrize("address", ["rtsp://ann:secret@{}/push", "rtmp://{}/live/secret"])
+def test_a_server_that_says_nothing_is_an_error_in_time(address: str) -> None:
     source = open_source("test:64x48@25#1")
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"rtsp://ann:secret@127.0.0.1:{deaf.getsockname()[1]}/push"
+        url = address.format(f"127.0.0.1:{deaf.getsockname()[1]}")
         sink = open_push_sink(url, source, timeout_seconds=0.2)
         frame = av.VideoFrame(64, 48, "yuv420p")
         frame.pts, frame.time_base = 0, Fraction(1, 90000)
