@@ -187,10 +187,9 @@ def smooth_late(
         if want is Want.NOW:
             key = None
             ab = backend(resize(frame, *small[::-1])[None, None])[0]
-            steady.key_frames.ask_again()
         elif want is Want.SOON:
             key = t
-        ready += steady.push(frame, ab)
+        ready += steady.push(frame, ab, rough=want is Want.NOW)
     return ready
 
 

@@ -53,6 +53,7 @@ class Work:
     turns: int  # quarter turns counter-clockwise that set the picture upright
     pending: Pending | None  # None: not a key frame, its colours are carried from others
     ab: NDArray[np.float32] | None = field(default=None)  # (2, h, w), final
+    rough: bool = field(default=False, kw_only=True)  # pending: of a smaller input
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Colorizer:
                 stats.inferred += 1
             settling.append(work)
             with stats.time("steady"):
-                final = self.steady.push(work.L, ab)
+                final = self.steady.push(work.L, ab, rough=work.rough)
             assign(final)
 
         def assign(planes: list[NDArray[np.float32]]) -> None:
@@ -215,30 +216,33 @@ class Colorizer:
             )
             return resize(L, width, height)  # motion and cuts still see L as it was
 
-        return Work(frame, encoding, guide, L, turns, self._submit(L, shown))
+        pending, rough = self._submit(L, shown)
+        return Work(frame, encoding, guide, L, turns, pending, rough=rough)
 
     def _submit(
         self, L: NDArray[np.float32], shown: Callable[[float], NDArray[np.float32]]
-    ) -> Pending | None:
-        """Starts the network on a key frame; returns what the frame has to wait for.
+    ) -> tuple[Pending | None, bool]:
+        """Starts the network on a key frame.
 
         Args:
             L: (H, W), 0..100: the picture.
             shown: the same at a share of the network's usual area.
+
+        Returns:
+            what the frame has to wait for, and whether that is of a smaller input.
         """
         want = self.steady.wants(L, busy=self._late is not None)
         if want is Want.NOTHING:
-            return None
+            return None, False
         self._drop_late()  # a new shot has no use for it, and needs all of the processor
         share = 1.0 if self.degrade is None else self.degrade.area_share
         if want is Want.SOON and self._in_background:
             pending = self.backend.submit(shown(share)[None, None])
             self._late = Late(cast(Background, pending), time.perf_counter())
-            return None
-        if self._in_background and takes_any_size(self.backend):
-            share *= FIRST_LOOK
-            self.steady.key_frames.ask_again()
-        return self.backend.submit(shown(share)[None, None])
+            return None, False
+        rough = self._in_background and takes_any_size(self.backend)
+        share *= FIRST_LOOK if rough else 1
+        return self.backend.submit(shown(share)[None, None]), rough
 
     @property
     def _in_background(self) -> bool:

@@ -215,7 +215,7 @@ class CudaColorizer(Colorizer):
             self._device.download(self._L_host, self._L, self._cuda_stream)
             self._cuda_stream.synchronize()
         L = np.rot90(self._L_host.reshape(height, width), turns).copy()
-        pending = self._submit(L, lambda share: L)
+        pending, _ = self._submit(L, lambda share: L)
         cb, cr = chroma
         return DeviceWork(frame, encoding, L[:0], L, turns, pending, None, luma, (cb, cr), memory)
 

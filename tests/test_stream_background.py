@@ -15,7 +15,10 @@ from engine.spec import ModelSpec
 from stream.colorizer import FIRST_LOOK, Colorizer
 from stream.live.degrade import BUSY, Degrade
 from stream.stats import Stats
+from stream.steady.cuts import ShotLinker
 from stream.steady.keyframes import KeyFrames, Want
+from stream.steady.memory import Memory
+from stream.steady.motion import view_of
 from stream.steady.pace import LONGEST
 from stream.steady.smoothing import make_steady
 from tests import media
@@ -249,3 +252,38 @@ def test_what_may_keep_up_or_was_chosen_is_not_judged_ahead() -> None:
         key_frames = KeyFrames(1)
         Degrade(key_frames, limit_seconds=LIMIT, **options).expect(one_frame(work, 0.04), PERIOD)
         assert key_frames.every == 1
+
+
+def test_a_rough_guess_soon_gives_way_however_long_it_stood_in() -> None:
+    steady, L = make_steady("live", every=12), pan(5, 1)[0]
+    out = []
+    for t in range(20):
+        want = steady.wants(L)
+        assert want == {0: Want.NOW, 1: Want.SOON, 13: Want.SOON}.get(t, Want.NOTHING)
+        ab = flat_ab(-20, 0) if t == 0 else None
+        out += steady.push(L, ab, rough=t == 0)
+        if t == 8:
+            steady.late(flat_ab(20, 0))
+    a = [float(plane[0].mean()) for plane in out]
+    assert a[:9] == [pytest.approx(-20, abs=0.1)] * 9
+    assert a[9] > 0
+    assert a[14] > 11
+
+
+def test_colours_carried_far_are_doubted_once_for_what_stays_different() -> None:
+    """A shirt that got a shade darker after the key frame is not forgotten for it."""
+    pictures = pan(6, 12)
+    darker = [L.copy() for L in pictures]
+    for t, L in enumerate(darker[1:], 1):
+        L[30:60, 60 - 2 * t : 110 - 2 * t] *= 0.95
+    views = [view_of(L) for L in darker]
+    linker = ShotLinker()
+    links = [linker.link(view) for view in views]
+    start = Memory.start(views[0], np.full((2, *views[0].L.shape), 20, np.float32))
+    often = once = start
+    for link in links[1:]:
+        assert link.motion is not None
+        often = often.carry(link.motion.back, link.view)
+        once = once.carry(link.motion.back, link.view, single=True)
+    assert np.all(once.count >= often.count - 1e-6)
+    assert float(once.count.mean()) > float(often.count.mean()) + 0.02

@@ -47,8 +47,13 @@ class Memory:
         """The memory of one frame. ab: (2, h, w) float32, CIELAB units."""
         return cls(ab, view.L, np.ones_like(view.L))
 
-    def carry(self, path: Path, view: View) -> Memory:
-        """Moves all to where it is in `view`, and doubts what does not look alike there."""
+    def carry(self, path: Path, view: View, *, single: bool = False) -> Memory:
+        """Moves all to where it is in `view`, and doubts what does not look alike there.
+
+        Args:
+            single: the colours of one frame, carried on and on: what has come to look a little
+                different stays so, and is doubted for that once, not at every step.
+        """
         state = cv2.merge([self.ab[0], self.ab[1], self.L, self.count])
         moved = follow(state, path.points)
         planes = np.ascontiguousarray(moved.transpose(2, 0, 1))  # (4, h, w)
@@ -64,7 +69,7 @@ class Memory:
         grain = min(self.grain + rate * (seen_grain - self.grain), MOST_GRAIN)
 
         expected = count * path.seen
-        count = expected * alike
+        count = np.minimum(expected, alike) if single else expected * alike
         trust = float(count.sum()) / (float(expected.sum()) + 1e-6)
         doubt = min(max((DISSOLVES - trust) / (DISSOLVES - NOTHING_LEFT), 0.0), 1.0)
         return Memory(ab, L, count * (1 - doubt), grain)

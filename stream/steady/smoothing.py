@@ -45,13 +45,15 @@ class Steady(Protocol):
         """
         ...
 
-    def push(self, L: Plane, ab: Colors | None) -> list[Colors]:
+    def push(self, L: Plane, ab: Colors | None, *, rough: bool = False) -> list[Colors]:
         """Takes a frame and returns the ab planes that are now final, in order.
 
         Args:
             L: (H, W) float32, 0..100, as the network saw it.
             ab: (2, h, w) float32, CIELAB units; it must not be written to afterwards. None: its
                 colours are carried from the frames around it.
+            rough: a first guess: live, the next frame is wanted SOON, and its colours soon
+                outweigh these.
         """
         ...
 
@@ -109,7 +111,7 @@ class Unchanged:
     def wants(self, L: Plane, *, busy: bool = False) -> Want:
         return Want.NOW
 
-    def push(self, L: Plane, ab: Colors | None) -> list[Colors]:
+    def push(self, L: Plane, ab: Colors | None, *, rough: bool = False) -> list[Colors]:
         if ab is None:
             raise ValueError("steady off needs the ab planes of every frame")
         return [ab]
@@ -168,10 +170,12 @@ class Live:
     def wants(self, L: Plane, *, busy: bool = False) -> Want:
         return self._frames.wants(L, busy)
 
-    def push(self, L: Plane, ab: Colors | None) -> list[Colors]:
+    def push(self, L: Plane, ab: Colors | None, *, rough: bool = False) -> list[Colors]:
         hold = self.key_frames.every > 1
         link, want = self._frames.take(L)
-        memory = self._past.add(link, ab, hold=hold)
+        memory = self._past.add(link, ab, hold=hold, rough=rough)
+        if rough:
+            self.key_frames.ask_again()
         if ab is None and want is Want.SOON:
             self._past.expect(link)
         return [with_detail(memory.ab, ab)]
@@ -201,7 +205,7 @@ class Film:
     def wants(self, L: Plane, *, busy: bool = False) -> Want:
         return self._frames.wants(L, busy)
 
-    def push(self, L: Plane, ab: Colors | None) -> list[Colors]:
+    def push(self, L: Plane, ab: Colors | None, *, rough: bool = False) -> list[Colors]:
         link, _ = self._frames.take(L)
         self._held.append((link, ab))
         return self._release(BLOCK) if len(self._held) > self.delay else []
@@ -241,14 +245,18 @@ class Past:
         self._longest = longest
         self._known: dict[int, tuple[Memory, Memory]] = {}  # the mean; the last key frame's own
         self._expecting: list[Link] = []  # a key frame whose colours are late, and those after it
+        self._rough = False  # the last key frame's colours were
 
-    def add(self, link: Link, ab: Colors | None, *, hold: bool = False) -> Memory:
+    def add(
+        self, link: Link, ab: Colors | None, *, hold: bool = False, rough: bool = False
+    ) -> Memory:
         """Returns what is known at this frame, its own colours included.
 
         Args:
             ab: its own colours; None if it is no key frame.
             hold: until the next key frame the colours of the last one stand in. The mean then
                 moves a little on every frame, instead of far on the key frames.
+            rough: however long they stand in, they count for one frame.
         """
         carried: Memory | None = None
         key: Memory | None = None
@@ -257,17 +265,18 @@ class Past:
             carried = mean.carry(link.motion.back, link.view)
         if ab is not None:
             key = Memory.start(link.view, resize(ab, link.view.L))
-            self._expecting = []
+            self._expecting, self._rough = [], rough
         elif key is None or link.motion is None:
             raise ValueError(f"frame {link.index} starts a shot and needs its own ab planes")
         elif hold:
-            key = key.carry(link.motion.back, link.view)
+            key = key.carry(link.motion.back, link.view, single=True)
 
         if hold and carried is not None:
             # What was uncovered since the last key frame gets colours at once, and keeps them a
             # while: the network's own come gently.
-            guess = carried.filled(link.view, count=GUESS)
-            memory = guess.blend(link.view, key.ab, longest=self._longest, certain=key.count)
+            guess = carried.filled(link.view, count=1 if self._rough else GUESS)
+            certain = 0.0 if self._rough else key.count
+            memory = guess.blend(link.view, key.ab, longest=self._longest, certain=certain)
         else:
             memory = blend(carried, link.view, ab, self._longest)
         self._known[link.index] = memory, key
@@ -288,11 +297,14 @@ class Past:
         keys = {first.index: Memory.start(first.view, resize(ab, first.view.L))}
         for link in since:
             if link.parent in keys and link.motion is not None:
-                keys[link.index] = keys[link.parent].carry(link.motion.back, link.view)
-        for index in keys.keys() & self._known.keys():
-            mean, _ = self._known[index]
-            self._known[index] = mean, keys[index]
-        self._expecting = []
+                keys[link.index] = keys[link.parent].carry(link.motion.back, link.view, single=True)
+        for link in self._expecting:
+            if link.index in keys and link.index in self._known:
+                mean, key = self._known[link.index][0], keys[link.index]
+                if self._rough:
+                    mean = mean.blend(link.view, key.ab, longest=1, certain=key.count)
+                self._known[link.index] = mean, key
+        self._expecting, self._rough = [], False
 
 
 def blend(memory: Memory | None, view: View, ab: Colors | None, longest: float) -> Memory:
