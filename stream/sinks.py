@@ -16,7 +16,8 @@ from stream.y4m import Y4MSink
 if TYPE_CHECKING:
     from stream.rtsp import Credentials
 
-_LATER = ("web:",)
+_LATER = ("web:", "srt://")
+_KINDS = "a file, -, null:, rtsp://, rtmp://, window:, virtualcam:, hls:, mpegts: and udp:// are"
 
 
 class Sink(Protocol):
@@ -65,10 +66,9 @@ def open_sink(
         )
     if name.startswith(_LATER):
         kind = name.split(":", 1)[0]
-        raise NotYetError(
-            f"{kind}: sinks are not part of this version yet; a file, -, null:, rtsp://, rtmp://, "
-            "window:, virtualcam:, hls:, mpegts: and udp:// are"
-        )
+        raise NotYetError(f"{kind}: sinks are not part of this version yet; {_KINDS}")
+    if "://" in name:
+        raise BadSink(f"there is no sink {name.split('://', 1)[0]}://; {_KINDS}")
     if name == "null:":
         return NullSink()
     if name == "-":

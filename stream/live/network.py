@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import av
 import av.error
 
-from stream.errors import SourceError
+from stream.errors import BadSource, SourceError
 from stream.live.connection import Backoff, reason_of
 from stream.live.source import LiveSource
 from stream.sources import ContainerSource, Source
@@ -53,7 +53,9 @@ def open_network_source(
 
     Raises SourceError, without the URL's password, when it does not open the first time.
     """
-    scheme = urlsplit(url).scheme.lower()
+    scheme, place = urlsplit(url)[:2]
+    if not place:
+        raise BadSource(f"{url}: expected {scheme}://HOST and what follows it")
     name = without_password(url)
     backoff = Backoff(give_up_seconds=give_up_seconds)
     connection = _first_connection(url, name, backoff, wait=wait)

@@ -120,10 +120,12 @@ def open_push_sink(
 ) -> PublishSink:
     """Pushes to a server: `rtsp://` (over TCP, or with `?udp` at its end over UDP), `rtmp(s)://`.
 
-    Raises BadSink when the URL does not name what RTMP needs.
+    Raises BadSink when the URL does not name what is needed.
     """
     encoder = LiveEncoder(source.info.rate, options or EncodeOptions())
     is_rtmp = url.startswith(("rtmp://", "rtmps://"))
+    if not is_rtmp and not urlsplit(url).hostname:
+        raise BadSink(f"{url}: expected rtsp://HOST[:PORT]/PATH")
     pusher = Pusher(
         without_key(url) if is_rtmp else without_password(rtsp_transport(url)[0]),
         partial(RtmpUplink if is_rtmp else RtspUplink, url),
