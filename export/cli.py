@@ -21,7 +21,7 @@ from rich.progress import (
 
 from export.errors import ExportError
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False)
 
 
 def add_to(app: typer.Typer, models: typer.Typer) -> None:

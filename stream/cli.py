@@ -40,7 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 # Standard output may be a pipe that takes frames, so everything said goes to standard error.
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -242,7 +242,7 @@ def colorize(
                 if len(jobs) == 1:
                     raise
                 failures.append(f"{job.source}: {error}")
-                console.print(f"failed: {failures[-1]}", markup=False)
+                console.print(f"failed: {failures[-1]}")
     if report is not None:
         body: Any = reports[0] if len(reports) == 1 else reports
         report.write_text(json.dumps(body, indent=2) + "\n")
@@ -286,7 +286,7 @@ def doctor() -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for finding in examine():
         table.add_row("ok" if finding.good else "-", finding.subject, finding.detail)
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
 
 
 @app.command()
@@ -315,7 +315,7 @@ def bench(
                 f"{row.fps:.1f}",
                 *(f"{row.stage_ms[stage]:.2f}" for stage in STAGES[:-1]),
             )
-    Console(highlight=False).print(table)
+    Console(highlight=False, markup=False).print(table)
 
 
 @app.command()
@@ -377,7 +377,7 @@ class _ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        console.print(level + self.format(record), markup=False, soft_wrap=True)
+        console.print(level + self.format(record), soft_wrap=True)
 
 
 if __name__ == "__main__":

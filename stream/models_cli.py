@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 app = typer.Typer(help="List, inspect, import, export and build models.")
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False)
 
 
 @app.command("list")

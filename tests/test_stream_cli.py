@@ -12,6 +12,7 @@ import pytest
 
 from engine.spec import DEFAULT_MODEL, MODELS
 from stream import cli
+from stream.doctor import Finding
 from tests import media
 from tests.command import ROOT, kinemacolor
 from tests.models import write_model
@@ -156,6 +157,14 @@ def test_doctor_finds_the_backends(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("doctor") == 0
     said = capsys.readouterr().out
     assert all(word in said for word in ("processor", "onnxruntime", "encoders", "libx264"))
+
+
+def test_brackets_are_printed_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stream.doctor.examine", lambda: [Finding("torch", False, "say [train]")])
+    assert call("doctor") == 0
+    assert "say [train]" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(
