@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import load
+from engine.outputs import check_writable
 from export import metrics
 from export.data import Pictures, to_lab
 from export.errors import BadPicture, DataError
@@ -72,8 +73,13 @@ def evaluate(
         backends_timed: names of backends for `latency_ms`.
         report: called with the model's name, pictures done, pictures in all.
 
-    Raises DataError when no picture decodes, and EngineError for a model that breaks the contract.
+    Raises DataError when no picture decodes or the sheet's suffix is no picture's, EngineError for
+    a model that breaks the contract, OSError, before the work, where a file cannot be written.
     """
+    for file in filter(None, (json_file, contact_sheet)):
+        check_writable(file)
+    if contact_sheet and not cv2.haveImageWriter(str(contact_sheet)):
+        raise DataError(f"{contact_sheet}: no picture format has that suffix; .png will do")
     pictures = Pictures(data)
     chosen = np.linspace(0, len(pictures) - 1, min(limit or len(pictures), len(pictures)))
     indices = [int(i) for i in chosen]

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.outputs import check_writable
 from export import metrics
 from export.data import to_lab
 from export.errors import DataError
@@ -49,8 +50,11 @@ def evaluate_video(
 ) -> list[ClipScores]:
     """Scores models, "grey" and "truth" on the first frames of colour clips.
 
-    Raises DataError for a clip that cannot be read or has fewer than two frames.
+    Raises DataError for a clip that cannot be read or has fewer than two frames; OSError, before
+    the work, where `json_file` cannot be written.
     """
+    if json_file:
+        check_writable(json_file)
     predictions = [backend_prediction(path, backend) for path in models]
     results: list[ClipScores] = []
     for number, clip in enumerate(clips):

@@ -20,6 +20,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from engine.fp16 import unpack
 from engine.fp16_error import ColorError, color_error
 from engine.int8 import is_quantized
+from engine.outputs import check_writable
 from engine.spec import ModelSpec, read_spec
 from export.data import Pictures, to_lab
 from export.errors import BadPicture, DataError, ExportError
@@ -62,7 +63,9 @@ def quantize(
     Raises:
         DataError: fewer than two pictures decode.
         ExportError: the model is in INT8 already, or its colours do not bear it.
+        OSError: `out` cannot be written; nothing was computed yet.
     """
+    check_writable(out)
     spec = read_spec(model)
     source = onnx.load(str(model))
     if is_quantized(source):

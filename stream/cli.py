@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.errors import EngineError
+from engine.outputs import check_writable
 from stream.errors import StreamError
 from stream.models_cli import app as models_app
 
@@ -222,7 +223,7 @@ def colorize(
         user=user,
     )
     if report is not None:
-        _check_report(report)
+        check_writable(report)
     jobs = plan_jobs(sources, output[0] if output else None, more=output[1:] if output else ())
     reports, failures = [], []
     live = any(is_live(job.source, settings.live) for job in jobs)
@@ -322,19 +323,6 @@ def bench(
 def serve() -> None:
     """The browser application: not part of this version yet."""
     _fail("serve is not part of this version yet")
-
-
-def _check_report(path: Path) -> None:
-    """Fails now rather than after hours of work when a report could not be written."""
-    if path.is_dir():
-        _fail(f"cannot write the report {path}: it is a folder")
-    there = path.exists()
-    try:
-        path.open("a").close()
-    except OSError as error:
-        _fail(f"cannot write the report {path}: {error.strerror}")
-    if not there:
-        path.unlink()
 
 
 def _every(text: str | None) -> int | Literal["auto"] | None:

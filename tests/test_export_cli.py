@@ -52,6 +52,23 @@ def test_evaluate_needs_one_kind_of_data(app: typer.Typer, tmp_path: Path) -> No
         run(app, "evaluate", "--video", tmp_path / "a.mkv", "--sheet", tmp_path / "s.png")
 
 
+def test_evaluate_tries_its_outputs_before_the_work(app: typer.Typer, tmp_path: Path) -> None:
+    """The pictures do not exist, and are not what is complained of."""
+    score = ("evaluate", "--data", tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="its folder does not exist"):
+        run(app, *score, "--json", tmp_path / "no" / "scores.json")
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        run(app, *score, "--sheet", tmp_path)
+    with pytest.raises(ExportError, match="no picture format"):
+        run(app, *score, "--sheet", tmp_path / "sheet.txt")
+    assert not list(tmp_path.iterdir())
+    kept = tmp_path / "kept.json"
+    kept.write_text("scores of before")
+    with pytest.raises(ExportError):
+        run(app, *score, "--json", kept)
+    assert kept.read_text() == "scores of before"
+
+
 def test_training_needs_a_budget(app: typer.Typer, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="budget"):
         run(app, "train", "--data", tmp_path, "--out", tmp_path / "run")

@@ -123,8 +123,8 @@ def test_a_bad_source(folder: Path, make: Any, said: str) -> None:
         (["-o", "udp://host"], "udp://host: expected udp://HOST:PORT"),
         (["-o", "/proc/out.mkv"], "cannot write /proc/out.mkv"),
         (["-o", "."], "is a folder"),
-        (["-o", "out.mkv", "--report", "nowhere/report.json"], "cannot write the report nowhere"),
-        (["-o", "out.mkv", "--report", "."], "cannot write the report .: it is a folder"),
+        (["-o", "out.mkv", "--report", "nowhere/report.json"], "report.json: its folder does not"),
+        (["-o", "out.mkv", "--report", "."], ".: it is a folder, and a file"),
         (["-o", "out.mkv", "--start", "100"], "no frame of film.mkv"),
     ],
 )
