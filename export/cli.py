@@ -42,7 +42,14 @@ def train(
     ] = None,
     hours: Annotated[float | None, typer.Option(min=0.0, help="Budget of time.")] = None,
     pictures: Annotated[int | None, typer.Option(min=1, help="Budget of pictures seen.")] = None,
-    rebalance: Annotated[float, typer.Option(help="Power of the rare-colour weights.")] = 0.3,
+    crop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SIDE:BATCH", help="Crops to draw; default 160:32, 192:24, 224:16."),
+    ] = None,
+    rebalance: Annotated[
+        float | None,
+        typer.Option(help="Power of the rare-colour weights; kinema 0.3, zhang 0; paper's: 1."),
+    ] = None,
     vivid: Annotated[
         float, typer.Option(min=0.0, help="Least share of the truth's colorfulness; 0 is off.")
     ] = 0.0,
@@ -64,6 +71,7 @@ def train(
     from engine import find_model
 
     with _torch_at_hand():
+        from export.train import CROPS
         from export.train import Progress as Step
         from export.train import train as run
 
@@ -86,6 +94,7 @@ def train(
             validate_on=validate_on or (),
             hours=hours,
             pictures=pictures,
+            crops=[_crop(text) for text in crop] if crop else CROPS,
             rebalance=rebalance,
             vivid=vivid,
             saturation=saturation,
@@ -230,6 +239,13 @@ def quantize(
     if made.in_float:
         console.print(f"left in float for their cost: {', '.join(made.in_float)}")
     print(made.error)
+
+
+def _crop(text: str) -> tuple[int, int]:
+    side, _, count = text.partition(":")
+    if not (side.isdecimal() and count.isdecimal() and int(side) and int(count)):
+        raise ExportError(f"{text!r} is no crop: give SIDE:BATCH, for example 160:32")
+    return int(side), int(count)
 
 
 @contextmanager

@@ -59,7 +59,10 @@ class BinLoss(nn.Module):
         norm = torch.logsumexp(flat, 1)
         cross = norm - (flat.gather(1, index) * share).sum(1)
         loss = (cross * self.weights[index[:, 0]]).mean()
-        loss = loss + self.norm_weight * norm.square().mean()
+        if self.norm_weight:
+            loss = loss + self.norm_weight * norm.square().mean()
+        if not (self.mean_weight or self.vivid):
+            return loss
         mean = torch.softmax(flat / bins.TEMPERATURE, 1) @ (self.points * self.saturation)
         loss = loss + self.mean_weight * F.smooth_l1_loss(mean / 10, truth / 10)
         if self.vivid:

@@ -19,9 +19,11 @@ from export import checkpoint, exported, networks, validation
 from export.data import Batches, Pictures, Shape
 from export.errors import ExportError, TrainingDiverged
 from export.losses import BinLoss, MeanSquaredLoss
+from export.networks.head import BinHead
 from export.parallel import SplitStep
 
 CHECKPOINT = "checkpoint.safetensors"
+CROPS = (160, 32), (192, 24), (224, 16)  # side in pixels, pictures
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ def train(
     validate_on: Sequence[Path] = (),
     hours: float | None = None,
     pictures: int | None = None,
-    shapes: Sequence[Shape] | None = None,
+    crops: Sequence[tuple[int, int]] = CROPS,
     learning_rate: float | None = None,
-    rebalance: float = 0.3,
+    rebalance: float | None = None,
     vivid: float = 0.0,
     saturation: float = 1.0,
     film_share: float = 0.4,
@@ -70,9 +72,13 @@ def train(
         hours: budget of wall-clock time, over all resumed runs; the learning rate follows a
             cosine over it.
         pictures: budget of pictures seen. One of both is needed.
-        shapes: batches to draw from, the stride being the network's; default: 160 to 224 pixels.
+        crops: batches to draw from, each as (side in pixels, pictures). The default's several sizes
+            make a network serve several sizes. Smaller crops train faster, but show things at a
+            smaller scale than a whole picture at the network's own size: with most crops at 128,
+            colours at 256x256 became worse with training.
         learning_rate: peak; default: the network's own.
-        rebalance: power of the rare-colour weights, for networks that predict bins.
+        rebalance: power of the rare-colour weights, for networks that predict bins; default: 0.3
+            for kinema, 0 for zhang; 1 is Zhang et al.'s class rebalancing.
         vivid, saturation: see `BinLoss`; for networks that predict bins.
         film_share: share of pictures that are made to look like old film.
         start: what a new run begins with: the averaged weights of a checkpoint of the same
@@ -92,7 +98,11 @@ def train(
     source = Pictures(data)
     held_out = Pictures(validate_on) if validate_on else None
     model = networks.build(network)
-    drawn = shapes or default_shapes(entry)
+    drawn = [Shape(side, count, entry.stride) for side, count in crops]
+    if odd := [side for side, _ in crops if side % entry.multiple]:
+        raise ExportError(
+            f"{network} takes crops with sides of a multiple of {entry.multiple}, not of {odd[0]}"
+        )
     batches = Batches(source, drawn, seed=seed, film_share=film_share, workers=workers)
     if start is not None and start.suffix == ".onnx":
         exported.load(start, model, batches.make(0)[0])
@@ -100,10 +110,7 @@ def train(
         model.load_state_dict(checkpoint.load_average(start, network=network)[1].state_dict())
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).eval()
-    loss_of: nn.Module = MeanSquaredLoss()
-    if hasattr(model, "logits"):
-        loss_of = BinLoss(power=rebalance, vivid=vivid, saturation=saturation)
-    loss_of = loss_of.to(device)
+    loss_of = make_loss(model, rebalance, vivid=vivid, saturation=saturation).to(device)
     optimizer = make_optimizer(entry, model, learning_rate or entry.learning_rate)
     peaks = [group["lr"] for group in optimizer.param_groups]
     position = checkpoint.Position(network)
@@ -172,13 +179,25 @@ def step(
     return loss
 
 
-def default_shapes(entry: networks.Entry) -> list[Shape]:
-    """Returns crops of 160 to 224 pixels, so that a network serves several sizes.
+def make_loss(
+    model: nn.Module, rebalance: float | None, *, vivid: float, saturation: float
+) -> nn.Module:
+    """Returns the loss that the network was published with, or ours for ours.
 
-    Smaller crops train faster, but show things at a smaller scale than a whole picture at the
-    network's own size: with most crops at 128, colours at 256x256 became worse with training.
+    Args:
+        rebalance, vivid, saturation: see `train`; other than the defaults only for bins.
     """
-    return [Shape(side, count, entry.stride) for side, count in ((160, 32), (192, 24), (224, 16))]
+    if not hasattr(model, "logits"):
+        if rebalance or vivid:
+            raise ExportError("--rebalance and --vivid are for networks that predict bins")
+        return MeanSquaredLoss()
+    if isinstance(getattr(model, "head", None), BinHead):
+        power = 0.3 if rebalance is None else rebalance
+        return BinLoss(power=power, vivid=vivid, saturation=saturation)
+    # Zhang et al. minimise the cross-entropy alone.
+    return BinLoss(
+        power=rebalance or 0.0, vivid=vivid, saturation=saturation, mean_weight=0, norm_weight=0
+    )
 
 
 def make_optimizer(

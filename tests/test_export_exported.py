@@ -73,7 +73,7 @@ def test_the_packaged_model_can_be_trained_on() -> None:
 
 def test_a_run_begins_with_an_exported_model(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
-    options = {"pictures": 4, "shapes": TINY, "device": "cpu", "threads": 1}
+    options = {"pictures": 4, "crops": TINY, "device": "cpu", "threads": 1}
     first = train.train("resnet18", [data], tmp_path / "a", **options)  # type: ignore[arg-type]
     file = onnx_export.export(first, tmp_path / "a.onnx", height=16, width=16)
     second = train.train(

@@ -9,16 +9,15 @@ import pytest
 import torch
 
 from export import bins, checkpoint, networks, train
-from export.data import Shape
 from export.errors import CheckpointError, ExportError, TrainingDiverged
 from export.losses import BinLoss
 from tests.test_export_data import make_folder
 
-TINY = [Shape(16, 4, 1)]
+TINY = [(16, 4)]
 
 
 def run(data: Path, out: Path, pictures: int, **options: object) -> Path:
-    options = {"shapes": TINY, "threads": 2, "device": "cpu"} | options
+    options = {"crops": TINY, "threads": 2, "device": "cpu"} | options
     return train.train("resnet18", [data], out, pictures=pictures, **options)  # type: ignore[arg-type]
 
 
@@ -80,7 +79,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
     run(data, tmp_path / "run", 4)
     with pytest.raises(CheckpointError, match=r"'resnet18', not of 'unet'"):
-        train.train("unet", [data], tmp_path / "run", pictures=8, shapes=TINY, device="cpu")
+        train.train("unet", [data], tmp_path / "run", pictures=8, crops=TINY, device="cpu")
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
