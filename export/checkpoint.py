@@ -72,7 +72,10 @@ def read(path: Path, *, network: str | None = None) -> tuple[Position, dict[str,
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} holds tensors, but is no checkpoint of this program")
-    position = Position(**json.loads(metadata["position"]))
+    try:
+        position = Position(**json.loads(metadata["position"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is a checkpoint of another version: {error}") from error
     if network is not None and position.network != network:
         raise CheckpointError(
             f"{path} is a checkpoint of {position.network!r}, not of {network!r}: "

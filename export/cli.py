@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -181,9 +181,18 @@ def export(
     source: Annotated[Path, typer.Argument(help="A run's folder, or its checkpoint.safetensors.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx")],
     version: Annotated[str, typer.Option()] = "1",
-    temperature: Annotated[float, typer.Option(help="Of the annealed mean; 1 is the mean.")] = 0.38,
-    saturation: Annotated[float, typer.Option()] = 1.0,
-    rebalance: Annotated[float, typer.Option(help="Power of the rare-colour weights.")] = 0.0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Of the annealed mean, 0.38; 1 is the mean, towards 0 the mode."),
+    ] = None,
+    saturation: Annotated[float | None, typer.Option(help="Factor on ab, 1.")] = None,
+    rebalance: Annotated[
+        float | None, typer.Option(help="Power of the rare-colour weights, 0.")
+    ] = None,
+    license: Annotated[str, typer.Option(help="Kept in the file.")] = "not stated",
+    training_data: Annotated[
+        str, typer.Option(help="What it was trained on, kept in the file.")
+    ] = "",
 ) -> None:
     """Writes a checkpoint as an ONNX model and checks it against PyTorch."""
     with _torch_at_hand():
@@ -195,6 +204,8 @@ def export(
         temperature=temperature,
         saturation=saturation,
         rebalance=rebalance,
+        license=license,
+        training_data=training_data,
     )
     console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, equal to PyTorch")
 
@@ -205,12 +216,14 @@ def import_(
     points: Annotated[
         Path | None, typer.Option(metavar="pts_in_hull.npy", help="The bins of a .caffemodel.")
     ] = None,
-    layout: Annotated[str, typer.Option(help="auto, ddcolor, deoldify")] = "auto",
+    layout: Annotated[
+        Literal["auto", "ddcolor", "deoldify"], typer.Option(help="Kind of a foreign .onnx.")
+    ] = "auto",
 ) -> None:
     """Turns public weights into a model of this program."""
     with _torch_at_hand():
         from export.import_weights import import_model
-    made = import_model(source, output, points=points, layout=layout)  # type: ignore[arg-type]
+    made = import_model(source, output, points=points, layout=layout)
     console.print(f"{made.path}: {made.architecture}. {made.notice}")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,8 +21,11 @@ from torch import Tensor
 from export import film
 from export.errors import BadPicture, DataError
 
+log = logging.getLogger(__name__)
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-MAX_PIXELS = 100_000_000
+# zipfile's for an entry that is damaged, encrypted, or packed in a way it does not know.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, ValueError, cv2.error)
 
 
 class Pictures:
@@ -68,13 +73,34 @@ class Pictures:
         try:
             data = archive.read(name) if archive else Path(name).read_bytes()
             picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        except (zipfile.BadZipFile, OSError, cv2.error, ValueError) as error:
+        except UNREADABLE as error:
             self._skip(index)
             raise BadPicture(f"{self.name(index)} does not decode: {error}") from error
         if picture is None or min(picture.shape[:2]) < 8:
             self._skip(index)
             raise BadPicture(f"{self.name(index)} is no picture, or smaller than 8x8")
         return np.asarray(picture, np.uint8)
+
+    def check(self) -> None:
+        """Raises DataError if not one of the pictures decodes."""
+        for index in range(len(self)):
+            try:
+                self.read(index)
+            except BadPicture as error:
+                last = error
+            else:
+                return
+        raise DataError(f"none of {len(self)} pictures decodes; the last: {last}")
+
+    def report_skipped(self) -> None:
+        """Says how many pictures did not decode, if any, once the work is done."""
+        if self.skipped:
+            log.warning(
+                "pictures that do not decode: %d of %d, left out; one of them is %s",
+                len(self.skipped),
+                len(self),
+                min(self.skipped),
+            )
 
     def _skip(self, index: int) -> None:
         with self._lock:

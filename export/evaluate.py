@@ -105,6 +105,8 @@ def evaluate(
     if contact_sheet:
         rows = [np.hstack([column[i] for column in columns]) for i in sorted(columns[0])]
         cv2.imwrite(str(contact_sheet), sheet(rows, columns=max(1, 8 // len(columns))))
+    pictures.report_skipped()
+    pictures.close()
     if json_file:
         json_file.write_text(json.dumps(_document(results, data, pictures), indent=1) + "\n")
     return results
@@ -173,6 +175,7 @@ def _score(
         try:
             bgr = pictures.read(i)
         except BadPicture:
+            report(name, done, len(indices))
             continue
         lab = to_lab(bgr)
         truth = np.ascontiguousarray(lab[..., 1:])
@@ -214,17 +217,19 @@ def picture_scores(
 
 
 def table(results: Sequence[Scores]) -> str:
-    """Returns the scores as a Markdown table."""
-    head = (
-        "| model | AuC | rebalanced AuC | CIEDE2000 | ab MSE | accuracy | PSNR | colorfulness "
-        "| of truth's | mean a, b |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
-    )
-    return head + "\n".join(
+    """Returns the scores, and the times where there are any, as a Markdown table."""
+    timed = list(dict.fromkeys(b for s in results for b in s.latency_ms or ()))
+    heads = ["model", "AuC", "rebalanced AuC", "CIEDE2000", "ab MSE", "accuracy", "PSNR"]
+    heads += ["colorfulness", "of truth's", "mean a, b", *(f"{b}, ms" for b in timed)]
+    lines = [
         f"| {s.name} | {s.auc:.2f} | {s.auc_rebalanced:.2f} | {s.ciede2000:.2f} | {s.ab_mse:.5f} "
         f"| {s.keras_accuracy:.1f} | {s.psnr:.2f} | {s.colorfulness:.1f} "
         f"| {s.colorfulness_of_truth:.2f} | {s.mean_a:.1f}, {s.mean_b:.1f} |"
+        + "".join(f" {s.latency_ms[b]:.1f} |" if s.latency_ms else " |" for b in timed)
         for s in results
-    )
+    ]
+    rule = "|---|" + "--:|" * (len(heads) - 1)
+    return "\n".join([f"| {' | '.join(heads)} |", rule, *lines])
 
 
 def _document(

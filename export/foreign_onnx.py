@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
+from engine.spec import read_spec
 from export.errors import BadWeights
 
 Answer = Literal["ab", "rgb"]
@@ -114,8 +115,12 @@ def wrap(
     onnx.checker.check_model(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".part")
-    onnx.save(model, str(partial))
-    partial.replace(out)
+    try:
+        onnx.save(model, str(partial))
+        read_spec(partial)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
     return out
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +73,7 @@ def _metadata(source: Path, architecture: str, size: int, origin: str) -> dict[s
         "architecture": architecture,
         "height": str(size),
         "width": str(size),
-        "multiple": "8",
+        "multiple": "8" if architecture in ("zhang", "siggraph17") else "32",
         "license": origin,
         "training_data": "see its authors",
         "scores": "{}",
@@ -138,7 +137,7 @@ def _read_points(path: Path) -> np.ndarray:
 def _torch(source: Path) -> tuple[nn.Module, str, str]:
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a wrong byte leads the unpickler to
         reason = str(error).strip().splitlines()
         raise BadWeights(
             f"{source} is no file of weights: {reason[0] if reason else ''}"

@@ -79,7 +79,7 @@ class BinLoss(nn.Module):
 def _spread(ab: Tensor) -> Tensor:
     """Returns the colorfulness (N,) of pictures ab (N, h, w, 2), in ab units.
 
-    Hasler and Suesstrunk's measure (2003, equation 2) with a and b for its opponent axes, and
+    Hasler and Suesstrunk's measure (see `video_metrics`) with a and b for its opponent axes, and
     with no colour counted for more than FULL: a few glowing patches are not colourful.
     """
     chroma = (ab.square().sum(-1, keepdim=True) + 1e-3).sqrt()

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from torch import nn
 
 from engine.spec import read_spec
 from export import checkpoint, networks, parity
+from export.errors import ExportError
 from export.networks.head import BinHead
 
 OPSET = 17
@@ -28,10 +30,10 @@ def export(
     version: str = "1",
     height: int | None = None,
     width: int | None = None,
-    temperature: float = 0.38,
-    saturation: float = 1.0,
-    rebalance: float = 0.0,
-    license: str = "Apache-2.0",
+    temperature: float | None = None,
+    saturation: float | None = None,
+    rebalance: float | None = None,
+    license: str = "not stated",
     training_data: str = "",
     scores: Mapping[str, float] | None = None,
     fp16_weights: bool = True,
@@ -42,16 +44,25 @@ def export(
         source: checkpoint.safetensors of a run, or the run's folder.
         out: the .onnx file; replaced when whole and checked.
         height, width: preferred size; default: the network's own.
-        temperature, saturation, rebalance: see `BinHead.tune`; only for networks with bins.
+        temperature, saturation, rebalance: see `BinHead.tune`, which has the defaults; zhang has
+            the temperature only, the networks without bins none.
         scores: what the file was released with, by name.
 
-    Raises CheckpointError, or ExportError when ONNX Runtime and PyTorch disagree.
+    Raises CheckpointError, or ExportError for a choice that the network does not have, and when
+    ONNX Runtime and PyTorch disagree.
     """
     file = source / "checkpoint.safetensors" if source.is_dir() else source
     position, model = checkpoint.load_average(file)
-    tune = getattr(getattr(model, "head", model), "tune", None)
-    if tune is not None:
-        tune(temperature=temperature, saturation=saturation, rebalance=rebalance)
+    wanted = {"temperature": temperature, "saturation": saturation, "rebalance": rebalance}
+    chosen = {name: value for name, value in wanted.items() if value is not None}
+    last: Any = getattr(model, "head", model)
+    for name in chosen:
+        if name not in getattr(last, "choices", ()):
+            raise ExportError(f"{position.network} has no {name} to choose")
+    if temperature is not None and not temperature > 0:
+        raise ExportError(f"the temperature must be more than 0, got {temperature}")
+    if chosen:
+        last.tune(**chosen)
     entry = networks.entry(position.network)
     model.eval()
     if isinstance(head := getattr(model, "head", None), BinHead):

@@ -65,7 +65,8 @@ def quantize(
         ExportError: the model is in INT8 already, or its colours do not bear it.
         OSError: `out` cannot be written; nothing was computed yet.
     """
-    check_writable(out)
+    if out.parent.exists():  # it is made only where there is a result
+        check_writable(out)
     spec = read_spec(model)
     source = onnx.load(str(model))
     if is_quantized(source):

@@ -91,12 +91,17 @@ def train(
     entry = networks.entry(network)
     if (hours is None) == (pictures is None):
         raise ExportError("give a budget: either hours or pictures")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if (hours or pictures or 0) <= 0:
+        raise ExportError("the budget must be more than nothing")
+    if learning_rate is not None and not learning_rate > 0:
+        raise ExportError(f"the learning rate must be more than 0, got {learning_rate}")
+    device = usable_device(device)
     keep_freed_memory()
     torch.manual_seed(seed)
     source = Pictures(data)
     held_out = Pictures(validate_on) if validate_on else None
+    for given in filter(None, (source, held_out)):
+        given.check()
     model = networks.build(network)
     drawn = [Shape(side, count, entry.stride) for side, count in crops]
     if odd := [side for side, _ in crops if side % entry.multiple]:
@@ -125,6 +130,11 @@ def train(
         assert pictures is not None
         return position.pictures / pictures
 
+    def save() -> None:
+        if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+            raise diverged(f"the weights after step {position.step} are not finite", path)
+        checkpoint.save(path, position, model, average, optimizer)
+
     started = time.monotonic() - position.seconds
     saved = evaluated = position.seconds
     losses: list[float] = []
@@ -139,17 +149,14 @@ def train(
                 group["lr"] = peak * rate(position.step, share())
             value = step(split, model, optimizer, L.to(device), ab.to(device))
             if not math.isfinite(value):
-                raise TrainingDiverged(
-                    f"the loss of step {position.step} is {value}; "
-                    f"the last good checkpoint is {path}"
-                )
+                raise diverged(f"the loss of step {position.step} is {value}", path)
             blend(average, model, decay=min(0.998, (1 + position.step) / (20 + position.step)))
             losses.append(value)
             position.step += 1
             position.pictures += len(L)
             position.seconds = time.monotonic() - started
             if position.seconds - saved > checkpoint_seconds:
-                checkpoint.save(path, position, model, average, optimizer)
+                save()
                 saved = position.seconds
             scores = None
             if held_out and position.seconds - evaluated > evaluate_seconds:
@@ -159,9 +166,11 @@ def train(
             report(
                 Progress(position.step, position.pictures, position.seconds, share(), mean, scores)
             )
-    checkpoint.save(path, position, model, average, optimizer)
+    save()
+    source.report_skipped()
     if held_out:
         scores = validation.evaluate(average, held_out, out, position)
+        held_out.report_skipped()
         mean = sum(losses[-100:]) / max(1, len(losses[-100:]))
         report(Progress(position.step, position.pictures, position.seconds, share(), mean, scores))
     return path
@@ -177,6 +186,20 @@ def step(
         return math.nan
     optimizer.step()
     return loss
+
+
+def usable_device(name: str) -> str:
+    """Returns "cpu" or "cuda"; auto is a GPU where there is one. Raises ExportError."""
+    there = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    if name != "auto" and name not in there:
+        raise ExportError(f"no device {name!r} to train on: auto, {', '.join(there)}")
+    return there[-1] if name == "auto" else name
+
+
+def diverged(what: str, path: Path) -> TrainingDiverged:
+    """Returns the error that says what is left when numbers are none any more."""
+    kept = f"the last good checkpoint is {path}" if path.exists() else "no checkpoint was made yet"
+    return TrainingDiverged(f"{what}; {kept}. A smaller --learning-rate may help")
 
 
 def make_loss(

@@ -15,7 +15,7 @@ from torch import nn
 from export import curve, metrics
 from export.checkpoint import Position
 from export.data import Pictures, to_lab
-from export.errors import BadPicture
+from export.errors import BadPicture, DataError
 
 SIDE = 192
 MAX_PICTURES = 300
@@ -65,6 +65,8 @@ def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position
         )
         if len(samples) < SAMPLES:
             samples.append(np.hstack([grey(lab), to_bgr(ours), bgr]))
+    if not rows:
+        raise DataError("none of the pictures to validate on decodes")
     scores = Scores(
         position.step,
         position.pictures,

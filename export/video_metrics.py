@@ -165,7 +165,11 @@ def jensen_shannon(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
 
 
 def colorfulness(rgb: NDArray[np.uint8]) -> float:
-    """Hasler and Suesstrunk, "Measuring colourfulness in natural images" (2003), equation 10."""
+    """Hasler and Suesstrunk, "Measuring colourfulness in natural images" (2003), M(3): on sRGB.
+
+    Args:
+        rgb: (H, W, 3) R'G'B'.
+    """
     red, green, blue = (rgb[..., i].astype(np.float32) for i in range(3))
     one, two = red - green, (red + green) / 2 - blue
     spread = np.hypot(one.std(), two.std())

@@ -52,6 +52,28 @@ def test_missing_empty_and_broken_sources_are_one_clear_error(tmp_path: Path) ->
         Pictures([tmp_path / "fake.zip"])
 
 
+def test_damaged_and_encrypted_entries_of_a_zip_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.png", "b.png", "c.png"):
+            archive.writestr(name, bytes(range(256)) * 8)
+        entries = archive.infolist()
+    data = bytearray(path.read_bytes())
+    damaged, encrypted, packed = entries
+    start = damaged.header_offset + 30 + len("a.png")
+    data[start : start + 4] = b"\xff" * 4  # no block of deflate begins like that
+    central = [i for i in range(len(data)) if data[i : i + 4] == b"PK\x01\x02"]
+    data[central[1] + 8] |= 1  # the flag of an encrypted entry
+    data[encrypted.header_offset + 6] |= 1
+    data[central[2] + 10] = data[packed.header_offset + 8] = 97  # a way of packing yet to come
+    path.write_bytes(data)
+    pictures = Pictures([path])
+    for i in range(3):
+        with pytest.raises(BadPicture, match="does not decode"):
+            pictures.read(i)
+    assert len(pictures.skipped) == 3
+
+
 def test_a_corrupt_picture_is_skipped_and_counted(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "a")
     (folder / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")

@@ -82,6 +82,15 @@ def test_head_without_softmax_equals_the_annealed_mean() -> None:
     assert torch.allclose(head.annealed_mean(logits), bins.annealed_mean(logits), atol=1e-2)
 
 
+def test_head_reads_the_mode_where_the_temperature_is_near_zero() -> None:
+    torch.manual_seed(0)
+    head = BinHead(8)
+    head.tune(temperature=0.01)
+    logits = torch.log_softmax(torch.randn(1, 313, 4, 4) * 3, 1)
+    expected = bins.annealed_mean(logits, temperature=0.01)
+    assert torch.allclose(head.annealed_mean(logits), expected, atol=1e-2)
+
+
 def test_head_tuning_changes_color_as_it_says() -> None:
     torch.manual_seed(0)
     head = BinHead(8)

@@ -28,7 +28,9 @@ def save_checkpoint(path: Path, name: str) -> Path:
 def kinema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kinema")
     save_checkpoint(folder / "checkpoint.safetensors", "kinema")
-    return onnx_export.export(folder, folder / "kinema.onnx", version="9", scores={"auc": 90.5})
+    return onnx_export.export(
+        folder, folder / "kinema.onnx", version="9", scores={"auc": 90.5}, license="CC0-1.0"
+    )
 
 
 def test_kinema_keeps_the_contract(kinema: Path) -> None:
@@ -36,7 +38,7 @@ def test_kinema_keeps_the_contract(kinema: Path) -> None:
     assert (spec.name, spec.version, spec.multiple) == ("kinema", "9", 32)
     assert (spec.height, spec.width, spec.fixed_size) == (192, 192, False)
     assert spec.scores == {"auc": 90.5}
-    assert spec.license == "Apache-2.0"
+    assert spec.license == "CC0-1.0"
     assert kinema.stat().st_size < 10_000_000
     backend = load(kinema, backend="onnxruntime")
     for shape in ((3, 1, 64, 96), (1, 1, 288, 32)):
@@ -75,6 +77,17 @@ def test_parity_finds_a_file_of_other_weights(tmp_path: Path) -> None:
     assert parity.check(first.eval(), out)[0] < parity.MEAN_TOLERANCE
     with pytest.raises(ExportError, match="differs from PyTorch"):
         parity.check(second.eval(), out)
+
+
+def test_only_what_a_network_has_can_be_chosen(tmp_path: Path) -> None:
+    unet, zhang = (save_checkpoint(tmp_path / name, name) for name in ("unet", "zhang"))
+    with pytest.raises(ExportError, match="unet has no temperature to choose"):
+        onnx_export.export(unet, tmp_path / "a.onnx", temperature=0.5)
+    with pytest.raises(ExportError, match="zhang has no saturation to choose"):
+        onnx_export.export(zhang, tmp_path / "a.onnx", saturation=1.2)
+    with pytest.raises(ExportError, match="temperature must be more than 0"):
+        onnx_export.export(zhang, tmp_path / "a.onnx", temperature=0)
+    assert not (tmp_path / "a.onnx").exists()
 
 
 def test_a_folder_without_checkpoint_is_one_clear_error(tmp_path: Path) -> None:

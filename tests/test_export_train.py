@@ -1,15 +1,18 @@
 """A run learns, resumes where it was, and keeps its last good checkpoint whatever happens."""
 
 import csv
+import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from export import bins, checkpoint, networks, train
-from export.errors import CheckpointError, ExportError, TrainingDiverged
+from export.errors import CheckpointError, DataError, ExportError, TrainingDiverged
 from export.losses import BinLoss
 from tests.test_export_data import make_folder
 
@@ -116,9 +119,65 @@ def test_nan_stops_training_and_keeps_the_last_good_checkpoint(tmp_path: Path) -
     assert path.read_bytes() == before
 
 
-def test_a_run_needs_one_budget(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="budget"):
-        train.train("unet", [tmp_path], tmp_path / "run")
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
+    """The step that breaks the weights has a good loss itself: the next one tells."""
+    data = make_folder(tmp_path / "data")
+    with pytest.raises(TrainingDiverged, match="no checkpoint was made yet"):
+        run(data, tmp_path / "new", 400, learning_rate=float("inf"), checkpoint_seconds=0)
+    assert not (tmp_path / "new" / train.CHECKPOINT).exists()
+    path = run(data, tmp_path / "run", 4)
+    before = path.read_bytes()
+    with pytest.raises(TrainingDiverged, match="the last good checkpoint is"):
+        run(data, tmp_path / "run", 400, learning_rate=float("inf"), checkpoint_seconds=0)
+    assert path.read_bytes() == before
+    with pytest.raises(TrainingDiverged):  # the last step of a run
+        run(data, tmp_path / "run", 8, learning_rate=float("inf"))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "give a budget"),
+        ({"hours": 0.0}, "more than nothing"),
+        ({"pictures": 4, "device": "gpu"}, "no device 'gpu'"),
+        ({"pictures": 4, "learning_rate": -1.0}, "learning rate must be more than 0"),
+        ({"pictures": 4, "crops": [(20, 4)]}, "a multiple of 8, not of 20"),
+        ({"pictures": 4, "vivid": 1.0}, "networks that predict bins"),
+    ],
+)
+def test_a_bad_option_is_told_at_once(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    data = make_folder(tmp_path / "data")
+    with pytest.raises(ExportError, match=said):
+        train.train("unet", [data], tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_that_do_not_decode_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = make_folder(tmp_path / "data")
+    (data / "torn.png").write_bytes(b"no picture")
+    run(data, tmp_path / "run", 40)
+    assert re.search(r"do not decode: 1 of \d+, .*torn.png", caplog.text)
+
+
+def test_held_out_pictures_that_do_not_decode_are_told_before_the_work(tmp_path: Path) -> None:
+    data, torn = make_folder(tmp_path / "data"), tmp_path / "torn"
+    torn.mkdir()
+    (torn / "torn.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="none of 1 pictures decodes"):
+        run(data, tmp_path / "run", 4, validate_on=[torn])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run" / train.CHECKPOINT
+    path.parent.mkdir()
+    metadata = {"format": checkpoint.FORMAT, "position": '{"network": "resnet18", "epoch": 3}'}
+    save_file({"network.x": torch.zeros(1)}, path, metadata)
+    with pytest.raises(CheckpointError, match="another version"):
+        run(make_folder(tmp_path / "data"), tmp_path / "run", 4)
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from export import bins
 
+COLD = 0.2  # a temperature below which normalised logits may all vanish in the exponential
+
 
 class BinHead(nn.Module):
     """A 1x1 convolution to 313 logits, and the annealed mean as it runs in the exported graph.
@@ -25,11 +27,18 @@ class BinHead(nn.Module):
         self.saturation = 1.0
 
     tilt: Tensor
+    choices = ("temperature", "saturation", "rebalance")  # what `tune` takes
 
     def logits(self, x: Tensor) -> Tensor:
         return self.conv(x)
 
-    def tune(self, *, temperature: float, saturation: float, rebalance: float) -> None:
+    def tune(
+        self,
+        *,
+        temperature: float = bins.TEMPERATURE,
+        saturation: float = 1.0,
+        rebalance: float = 0.0,
+    ) -> None:
         """Sets what can still be chosen after training.
 
         Args:
@@ -51,6 +60,8 @@ class BinHead(nn.Module):
 
     def annealed_mean(self, logits: Tensor) -> Tensor:
         sharp = (logits + self.tilt[:, None, None]) / self.temperature
+        if self.temperature < COLD:
+            sharp = sharp - sharp.amax(1, keepdim=True)
         # exp(20) * 110 * 313 is far from float32's end; the shift is for a float16 engine.
         weight = torch.exp(torch.clamp(sharp, max=20.0))  # (N, 313, h, w)
         points = torch.from_numpy(bins.centers()).to(logits)

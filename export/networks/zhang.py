@@ -78,9 +78,10 @@ class Zhang(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     points: Tensor  # (313, 2) float32, the bins' ab; public weights bring their own
+    choices = ("temperature",)  # what `tune` takes; the published network has nothing else
 
-    def tune(self, *, temperature: float, saturation: float = 1.0, rebalance: float = 0.0) -> None:
-        """Sets the temperature of the annealed mean; the published network has nothing else."""
+    def tune(self, *, temperature: float = bins.TEMPERATURE) -> None:
+        """Sets the temperature of the annealed mean."""
         self.temperature = temperature
 
     def logits(self, L: Tensor) -> Tensor:
