@@ -113,6 +113,10 @@ def evaluate(
         list[Path] | None, typer.Option(help="Zip file or folder of colour pictures.")
     ] = None,
     video: Annotated[list[Path] | None, typer.Option(help="Colour clip.")] = None,
+    colored: Annotated[
+        list[Path] | None,
+        typer.Option(help="That clip, coloured by anything: --steady film, another program."),
+    ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Packaged name or .onnx file.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="That many pictures, spread out; frames of a clip.")
@@ -122,7 +126,7 @@ def evaluate(
     json: Annotated[Path | None, typer.Option(metavar="FILE.json")] = None,
     sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Contact sheet.")] = None,
 ) -> None:
-    """Scores models on colour pictures or clips, beside "grey" and "truth"."""
+    """Scores models on colour pictures or clips, and coloured files, beside "grey" and "truth"."""
     from engine import find_model
 
     if bool(data) == bool(video):
@@ -131,8 +135,13 @@ def evaluate(
     if video:
         if time or sheet:
             raise ExportError("--time and --sheet go with --data, not with --video")
-        _evaluate_video(models, video, json=json, backend=backend, frames=limit or 120)
+        colored = colored or []
+        _evaluate_video(
+            models, video, colored=colored, json=json, backend=backend, frames=limit or 120
+        )
         return
+    if colored:
+        raise ExportError("--colored goes with --video")
     with _torch_at_hand():
         from export.evaluate import evaluate as score
         from export.evaluate import table
@@ -159,7 +168,13 @@ def evaluate(
 
 
 def _evaluate_video(
-    models: list[Path], clips: list[Path], *, json: Path | None, backend: str, frames: int
+    models: list[Path],
+    clips: list[Path],
+    *,
+    colored: list[Path],
+    json: Path | None,
+    backend: str,
+    frames: int,
 ) -> None:
     with _torch_at_hand():
         from export.evaluate_video import evaluate_video, table
@@ -169,6 +184,7 @@ def _evaluate_video(
         results = evaluate_video(
             models,
             clips,
+            colored=colored,
             json_file=json,
             max_frames=frames,
             backend=backend,

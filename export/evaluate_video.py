@@ -1,6 +1,7 @@
-"""Measures models on colour clips: how right and how steady their colours are, frame by frame.
+"""Measures colours on clips whose own are known: how right and how steady they are.
 
-The network alone is measured, without the smoothing of the pipeline, beside "grey" and "truth".
+Of a model the network alone is measured, without the smoothing of the pipeline. A coloured file
+is measured as it is, whatever made it. Both stand beside "grey" and "truth".
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.outputs import check_writable
-from export import metrics
 from export.data import to_lab
 from export.errors import DataError
-from export.evaluate import Predict, backend_prediction
+from export.evaluate import Predict, backend_prediction, picture_scores
+from export.validation import to_bgr
 from export.video_metrics import measure_motion, score_video
 
 WIDTH = 320  # clips are measured at this width or their own, whichever is less
+SMALLEST = 16  # pixels: the optical flow needs as much
 
 
 @dataclass(frozen=True)
@@ -33,28 +35,40 @@ class ClipScores:
     clip: str
     frames: int
     auc: float
+    auc_rebalanced: float
     ciede2000: float
+    ab_mse: float
+    keras_accuracy: float
+    psnr: float
     colorfulness_of_truth: float
     warp_error: float  # CIELAB units squared, lower is steadier
     cdc: float
+    uncovered_error: float  # CIEDE2000 where motion has just uncovered something: ghosts
 
 
 def evaluate_video(
     models: Sequence[Path],
     clips: Sequence[Path],
     *,
+    colored: Sequence[Path] = (),
     json_file: Path | None = None,
     max_frames: int = 120,
     backend: str = "auto",
     report: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> list[ClipScores]:
-    """Scores models, "grey" and "truth" on the first frames of colour clips.
+    """Scores models, coloured files, "grey" and "truth" on the first frames of colour clips.
+
+    Args:
+        colored: the one clip, coloured by whatever is to be measured: as many frames, or more
+            than are measured.
 
     Raises DataError for a clip that cannot be read or has fewer than two frames; OSError, before
     the work, where `json_file` cannot be written.
     """
     if json_file:
         check_writable(json_file)
+    if colored and len(clips) != 1:
+        raise DataError("coloured files are measured against one clip")
     predictions = [backend_prediction(path, backend) for path in models]
     results: list[ClipScores] = []
     for number, clip in enumerate(clips):
@@ -63,20 +77,30 @@ def evaluate_video(
         truth = np.ascontiguousarray(lab[..., 1:].transpose(0, 3, 1, 2))
         ways = {"grey": np.zeros_like(truth), "truth": truth}
         ways |= {name: _colored(predict, L) for predict, name in predictions}
+        ways |= {file.stem: _read_ab(file, truth) for file in colored}
         motion = measure_motion(L)
         scores = {name: score_video(L, ab, truth, motion) for name, ab in ways.items()}
         for name, ab in ways.items():
-            pairs = zip(ab.transpose(0, 2, 3, 1), lab[..., 1:], strict=True)
+            shares = np.mean([_frame_scores(*frame) for frame in zip(ab, lab, strict=True)], axis=0)
+            auc, rare, delta, mse, accuracy, psnr = (round(float(v), 4) for v in shares)
+            score = scores[name]
             results.append(
                 ClipScores(
-                    name,
-                    clip.stem,
-                    len(L),
-                    round(float(np.mean([metrics.auc(a, b) for a, b in pairs])), 3),
-                    round(scores[name].ciede2000, 3),
-                    round(scores[name].colorfulness / max(scores["truth"].colorfulness, 1e-9), 3),
-                    round(scores[name].warp_error, 3),
-                    round(scores[name].cdc, 5),
+                    name=name,
+                    clip=clip.stem,
+                    frames=len(L),
+                    auc=auc,
+                    auc_rebalanced=rare,
+                    ciede2000=delta,
+                    ab_mse=mse,
+                    keras_accuracy=accuracy,
+                    psnr=psnr,
+                    colorfulness_of_truth=round(
+                        score.colorfulness / max(scores["truth"].colorfulness, 1e-9), 3
+                    ),
+                    warp_error=round(score.warp_error, 3),
+                    cdc=round(score.cdc, 5),
+                    uncovered_error=round(score.uncovered_error, 3),
                 )
             )
         report(clip.stem, number + 1, len(clips))
@@ -91,8 +115,11 @@ def read_clip(clip: Path, *, max_frames: int) -> NDArray[np.float32]:
     try:
         with av.open(str(clip)) as container:
             for frame in container.decode(video=0):
-                scale = min(1.0, WIDTH / frame.width)
-                size = (round(frame.width * scale), round(frame.height * scale))
+                if not frames:  # one that changes its size later is brought to that of the first
+                    scale = min(1.0, WIDTH / frame.width)
+                    size = (round(frame.width * scale), round(frame.height * scale))
+                    if min(size) < SMALLEST:
+                        raise DataError(f"{clip} is {size[0]}x{size[1]}, too small for its motion")
                 bgr = cv2.resize(
                     frame.to_ndarray(format="bgr24"), size, interpolation=cv2.INTER_AREA
                 )
@@ -112,14 +139,30 @@ def _colored(predict: Predict, L: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([predict(plane, empty).transpose(2, 0, 1) for plane in L])
 
 
+def _read_ab(file: Path, truth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns (T, 2, H, W) float32 of a coloured file; `truth` has the shape that is wanted."""
+    ab = read_clip(file, max_frames=len(truth))[..., 1:].transpose(0, 3, 1, 2)
+    if ab.shape != truth.shape:
+        (frames, _, *size), (ours, _, *other) = truth.shape, ab.shape
+        raise DataError(f"{file} has {ours} frames of {other}, its clip {frames} of {size}")
+    return np.ascontiguousarray(ab)
+
+
+def _frame_scores(ab: NDArray[np.float32], truth: NDArray[np.float32]) -> tuple[float, ...]:
+    """Returns the first six of `picture_scores`, of ab (2, H, W) and CIELAB (H, W, 3)."""
+    ours = np.dstack([truth[..., 0], *ab])
+    return picture_scores(ours, truth, to_bgr(ours), to_bgr(truth))[:6]
+
+
 def table(results: Sequence[ClipScores]) -> str:
     """Returns the scores as a Markdown table, by clip."""
-    head = (
-        "| clip | model | frames | AuC | CIEDE2000 | colorfulness of truth's | warp error | CDC |\n"
-        "|---|---|--:|--:|--:|--:|--:|--:|\n"
-    )
-    return head + "\n".join(
-        f"| {r.clip} | {r.name} | {r.frames} | {r.auc:.2f} | {r.ciede2000:.2f} "
-        f"| {r.colorfulness_of_truth:.2f} | {r.warp_error:.2f} | {r.cdc:.5f} |"
+    heads = ["clip", "model", "frames", "AuC", "rebalanced AuC", "CIEDE2000", "ab MSE", "accuracy"]
+    heads += ["PSNR", "colorfulness of truth's", "warp error", "CDC", "CIEDE2000 where uncovered"]
+    lines = [
+        f"| {r.clip} | {r.name} | {r.frames} | {r.auc:.2f} | {r.auc_rebalanced:.2f} "
+        f"| {r.ciede2000:.2f} | {r.ab_mse:.5f} | {r.keras_accuracy:.1f} | {r.psnr:.2f} "
+        f"| {r.colorfulness_of_truth:.2f} | {r.warp_error:.2f} | {r.cdc:.5f} "
+        f"| {r.uncovered_error:.2f} |"
         for r in results
-    )
+    ]
+    return "\n".join([f"| {' | '.join(heads)} |", "|---|---|" + "--:|" * 11, *lines])
