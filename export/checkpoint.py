@@ -18,6 +18,7 @@ from export import networks
 from export.errors import CheckpointError
 
 FORMAT = "kinemacolor-1"
+FILE = "checkpoint.safetensors"
 
 
 @dataclass
@@ -28,6 +29,11 @@ class Position:
     step: int = 0
     pictures: int = 0
     seconds: float = 0.0
+
+
+def file_of(source: Path) -> Path:
+    """Returns the checkpoint of a run's folder; a file is returned as it is."""
+    return source / FILE if source.is_dir() else source
 
 
 def save(

@@ -1,4 +1,4 @@
-"""The commands that make and judge models: train, evaluate, models export, import, quantize."""
+"""The commands that make and judge models: train, evaluate, models export, tune, ..."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def add_to(app: typer.Typer, models: typer.Typer) -> None:
     app.command()(train)
     app.command()(evaluate)
     models.command("export")(export)
+    models.command("tune")(tune)
     models.command("import")(import_)
     models.command("quantize")(quantize)
 
@@ -224,6 +225,33 @@ def export(
         training_data=training_data,
     )
     console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, equal to PyTorch")
+
+
+def tune(
+    source: Annotated[Path, typer.Argument(help="A run's folder, or its checkpoint.safetensors.")],
+    data: Annotated[list[Path], typer.Option(help="Held-out pictures to choose on.")],
+    temperature: Annotated[list[float] | None, typer.Option(help="0.38")] = None,
+    rebalance: Annotated[list[float] | None, typer.Option(help="0")] = None,
+    saturation: Annotated[list[float] | None, typer.Option(help="0.9 to 1.3")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="That many pictures, spread out.")] = 200,
+) -> None:
+    """Scores what can be chosen after training, before `models export` fixes it."""
+    with _torch_at_hand():
+        from export.bins import TEMPERATURE
+        from export.tune import SATURATIONS, measure, table
+
+    with _bar() as bar:
+        task = bar.add_task("settings", total=None)
+        settings = measure(
+            source,
+            data,
+            temperatures=temperature or (TEMPERATURE,),
+            rebalances=rebalance or (0.0,),
+            saturations=saturation or SATURATIONS,
+            limit=limit,
+            report=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    print(table(settings))
 
 
 def import_(

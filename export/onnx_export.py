@@ -51,8 +51,7 @@ def export(
     Raises CheckpointError, or ExportError for a choice that the network does not have, and when
     ONNX Runtime and PyTorch disagree.
     """
-    file = source / "checkpoint.safetensors" if source.is_dir() else source
-    position, model = checkpoint.load_average(file)
+    position, model = checkpoint.load_average(checkpoint.file_of(source))
     wanted = {"temperature": temperature, "saturation": saturation, "rebalance": rebalance}
     chosen = {name: value for name, value in wanted.items() if value is not None}
     last: Any = getattr(model, "head", model)

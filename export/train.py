@@ -22,7 +22,6 @@ from export.losses import BinLoss, MeanSquaredLoss
 from export.networks.head import BinHead
 from export.parallel import SplitStep
 
-CHECKPOINT = "checkpoint.safetensors"
 CROPS = (160, 32), (192, 24), (224, 16)  # side in pixels, pictures
 
 
@@ -119,7 +118,7 @@ def train(
     optimizer = make_optimizer(entry, model, learning_rate or entry.learning_rate)
     peaks = [group["lr"] for group in optimizer.param_groups]
     position = checkpoint.Position(network)
-    path = out / CHECKPOINT
+    path = out / checkpoint.FILE
     if resume and path.exists():
         position = checkpoint.restore(path, network, model, average, optimizer)
     out.mkdir(parents=True, exist_ok=True)

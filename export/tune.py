@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export import checkpoint, metrics, networks
+from export import bins, checkpoint, metrics, networks
 from export.data import Pictures, to_lab
-from export.errors import BadPicture, ExportError
+from export.errors import BadPicture, DataError, ExportError
 from export.networks.head import BinHead
 from export.validation import to_bgr
+
+SATURATIONS = 0.9, 1.0, 1.1, 1.2, 1.3
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,24 @@ def measure(
     source: Path,
     data: Sequence[Path],
     *,
-    temperatures: Sequence[float] = (0.3, 0.38, 0.5),
-    rebalances: Sequence[float] = (-0.25, 0.0, 0.25, 0.5),
-    saturations: Sequence[float] = (1.0, 1.15, 1.3),
+    temperatures: Sequence[float] = (bins.TEMPERATURE,),
+    rebalances: Sequence[float] = (0.0,),
+    saturations: Sequence[float] = SATURATIONS,
     limit: int = 100,
     side: int = 192,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Setting]:
-    """Scores every combination on held-out pictures.
+    """Scores every combination on held-out pictures, "grey" (saturation 0) too if asked.
 
     Args:
-        source: checkpoint.safetensors of a network with bins.
+        source: checkpoint.safetensors of a network with bins, or its run's folder.
         data: pictures to choose on; never those that the result is reported on.
+        side: pictures are squeezed to so many pixels square.
+        report: called with settings done, settings in all.
+
+    Raises ExportError: a network without bins, pictures of which none decodes.
     """
-    position, model = checkpoint.load_average(source)
+    position, model = checkpoint.load_average(checkpoint.file_of(source))
     model.eval()
     head = getattr(model, "head", None)
     if not isinstance(head, BinHead):
@@ -68,10 +75,29 @@ def measure(
         L = torch.from_numpy(np.ascontiguousarray(lab[..., 0]))[None, None]
         small = cv2.resize(lab, (side // stride,) * 2, interpolation=cv2.INTER_AREA)
         kept.append((model.logits(L).half(), np.asarray(small, np.float32)))  # type: ignore[operator]
-    return [
-        _score(head, kept, *choice)
-        for choice in itertools.product(temperatures, rebalances, saturations)
-    ]
+    pictures.close()
+    if not kept:
+        raise DataError("none of the pictures decodes")
+    choices = list(itertools.product(temperatures, rebalances, saturations))
+    settings = []
+    for done, choice in enumerate(choices, 1):
+        settings.append(_score(head, kept, *choice))
+        report(done, len(choices))
+    return settings
+
+
+def table(settings: Sequence[Setting]) -> str:
+    """Returns the settings as a Markdown table."""
+    head = (
+        "| temperature | rebalance | saturation | AuC | rebalanced AuC | CIEDE2000 "
+        "| colorfulness of truth's | chroma of dark greys |\n" + "|--:" * 8 + "|\n"
+    )
+    return head + "\n".join(
+        f"| {s.temperature:g} | {s.rebalance:g} | {s.saturation:g} | {s.auc:.2f} "
+        f"| {s.auc_rebalanced:.2f} | {s.ciede2000:.2f} | {s.colorfulness_of_truth:.2f} "
+        f"| {s.dark_chroma:.1f} |"
+        for s in settings
+    )
 
 
 def _score(

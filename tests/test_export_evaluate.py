@@ -90,6 +90,12 @@ def test_tuning_measures_what_it_sets(tmp_path: Path) -> None:
     )
     assert (one.saturation, two.saturation) == (1.0, 2.0)
     assert two.colorfulness_of_truth > one.colorfulness_of_truth
+    assert "| 0.38 | 0 | 2 | " in tune.table([one, two])
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "0.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match="none of the pictures decodes"):
+        tune.measure(tmp_path, [broken])
 
 
 def test_only_networks_with_bins_can_be_tuned(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / train.CHECKPOINT).write_bytes(b"no tensors here")
+    (tmp_path / "run" / checkpoint.FILE).write_bytes(b"no tensors here")
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         run(data, tmp_path / "run", 4)
 
@@ -124,7 +124,7 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
     with pytest.raises(TrainingDiverged, match="no checkpoint was made yet"):
         run(data, tmp_path / "new", 400, learning_rate=float("inf"), checkpoint_seconds=0)
-    assert not (tmp_path / "new" / train.CHECKPOINT).exists()
+    assert not (tmp_path / "new" / checkpoint.FILE).exists()
     path = run(data, tmp_path / "run", 4)
     before = path.read_bytes()
     with pytest.raises(TrainingDiverged, match="the last good checkpoint is"):
@@ -172,7 +172,7 @@ def test_held_out_pictures_that_do_not_decode_are_told_before_the_work(tmp_path:
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "run" / train.CHECKPOINT
+    path = tmp_path / "run" / checkpoint.FILE
     path.parent.mkdir()
     metadata = {"format": checkpoint.FORMAT, "position": '{"network": "resnet18", "epoch": 3}'}
     save_file({"network.x": torch.zeros(1)}, path, metadata)
