@@ -63,7 +63,9 @@ def build(name: str, *, pretrained: bool = True) -> nn.Module:
             from export.networks.resnet18 import Resnet18
 
             return Resnet18()
-        case _:
+        case "fusion":
             from export.networks.fusion import Fusion
 
             return Fusion()
+        case _:
+            raise AssertionError(f"{name!r} has an entry, but nothing here builds it")

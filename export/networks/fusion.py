@@ -45,6 +45,7 @@ class Fusion(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, L: Tensor) -> Tensor:
+        """L (N, 1, H, W) float32, 0..100. Returns ab (N, 2, H/4, W/4), CIELAB units."""
         x = L / 50 - 1
         local = self.local(x)
         summary = torch.relu(self.summary(self.trunk(x).mean((2, 3))))

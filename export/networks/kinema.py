@@ -50,6 +50,7 @@ class DepthwiseConv(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+        """x (N, C, h, w), weight (C, 1, k, k), bias (C,). Returns (N, C, h/stride, w/stride)."""
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
         kernel = weight.to(x.dtype)
@@ -84,6 +85,7 @@ class ScaledConv(nn.Module):
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (N, channels, h, w). Returns (N, out, h / stride, w / stride), rounded up."""
         weight = self.weight * self.scale[:, None, None, None]
         if self.groups > 1 and self.training:
             return DepthwiseConv.apply(x, weight, self.bias, self.stride)
@@ -102,6 +104,7 @@ class Bottleneck(nn.Module):
         self.residual = stride == 1 and channels == out
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (N, channels, h, w). Returns (N, out, h / stride, w / stride), rounded up."""
         y = x if self.expand is None else F.relu6(self.expand(x))
         y = self.project(F.relu6(self.depthwise(y)))
         return x + y if self.residual else y
@@ -129,6 +132,7 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """x (N, 1, H, W), L scaled to about -1..1. Returns features, finest first."""
         features = []
         x = F.relu6(self.stem(x))  # (N, 32, H/2, W/2)
         for i, block in enumerate(self.blocks):
@@ -179,6 +183,7 @@ class Merge(nn.Module):
         self.conv_norm = nn.BatchNorm2d(out)
 
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        """coarse (N, coarse, h, w), skip (N, skip, 2h, 2w). Returns (N, out, 2h, 2w)."""
         up = F.interpolate(self.coarse(coarse), scale_factor=2.0, mode="nearest")
         x = F.relu(self.norm(up + self.skip(skip)))
         return F.relu(self.conv_norm(self.conv(x)))
@@ -205,6 +210,7 @@ class Kinema(nn.Module):
         self.head = BinHead(quarter)
 
     def logits(self, L: Tensor) -> Tensor:
+        """L (N, 1, H, W) float32, 0..100. Returns logits (N, 313, H/4, W/4)."""
         grey = (L * 2.55 - 127.0) / 128.0
         quarter, eighth, sixteenth, coarse = self.encoder(grey)
         x = self.merge16(coarse, sixteenth)
@@ -213,4 +219,5 @@ class Kinema(nn.Module):
         return self.head.logits(self.refine(x))
 
     def forward(self, L: Tensor) -> Tensor:
+        """L (N, 1, H, W) float32, 0..100. Returns ab (N, 2, H/4, W/4), CIELAB units."""
         return self.head.annealed_mean(self.logits(L))

@@ -1,18 +1,12 @@
 """resnet18: the first half of ResNet-18 and a small decoder, after Ke, Fan and Yang.
 
-The trunk is conv1 to conv3_x (He et al. 2016). It starts from random weights unless `load_trunk`
-is given torchvision's file.
+The trunk is conv1 to conv3_x (He et al. 2016). It starts from random weights.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from export.errors import BadWeights
 
 PARAMETERS = 954_722
 
@@ -35,6 +29,7 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (N, channels, h, w). Returns (N, out, h / stride, w / stride)."""
         y = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(y)) + self.downsample(x))
 
@@ -65,22 +60,9 @@ class Resnet18(nn.Module):
         )
 
     def forward(self, L: Tensor) -> Tensor:
-        # ImageNet's mean and deviation of grey, so that a pretrained stem sees what it knows.
+        """L (N, 1, H, W) float32, 0..100. Returns ab (N, 2, H, W), CIELAB units."""
+        # ImageNet's mean and deviation of grey.
         return self.decoder(self.encoder((L / 100 - 0.449) / 0.226)) * 128
-
-    def load_trunk(self, path: Path) -> None:
-        """Takes the trunk from torchvision's resnet18 file; the stem is summed over R, G and B.
-
-        Raises BadWeights when the file has another layout.
-        """
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        try:
-            own = self.encoder.state_dict()
-            picked = {name: state[name] for name in own if not name.endswith("num_batches_tracked")}
-            picked["conv1.weight"] = picked["conv1.weight"].sum(1, keepdim=True)
-            self.encoder.load_state_dict(picked, strict=False)
-        except (KeyError, RuntimeError) as error:
-            raise BadWeights(f"{path} is no file of ResNet-18 weights: {error}") from error
 
 
 def _conv(channels: int, out: int) -> nn.Sequential:

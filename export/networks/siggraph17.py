@@ -39,6 +39,7 @@ class Siggraph17(nn.Module):
         self.model_out = nn.Sequential(nn.Conv2d(128, 2, 1), nn.Tanh())
 
     def forward(self, L: Tensor) -> Tensor:
+        """L (N, 1, H, W) float32, 0..100. Returns ab (N, 2, H, W), CIELAB units."""
         lightness = (L - 50) / 100
         hints = torch.zeros_like(lightness).expand(-1, 3, -1, -1)  # a, b and the mask
         full = self.model1(torch.cat([lightness, hints], 1))  # (N, 64, H, W)

@@ -39,6 +39,7 @@ class Unet(nn.Module):
             nn.init.zeros_(conv.bias)
 
     def forward(self, L: Tensor) -> Tensor:
+        """L (N, 1, H, W) float32, 0..100. Returns ab (N, 2, H, W), CIELAB units."""
         x = L / 100
         last = len(self.convs) - 1
         for i, (conv, after) in enumerate(zip(self.convs, self.after, strict=True)):

@@ -85,8 +85,10 @@ class Zhang(nn.Module):
         self.temperature = temperature
 
     def logits(self, L: Tensor) -> Tensor:
+        """L (N, 1, H, W) float32, 0..100. Returns logits (N, 313, H/4, W/4)."""
         return self.up(self.trunk((L - 50) / 100))  # (N, 313, H/4, W/4)
 
     def forward(self, L: Tensor) -> Tensor:
+        """L (N, 1, H, W) float32, 0..100. Returns ab (N, 2, H/4, W/4), CIELAB units."""
         share = torch.softmax(self.logits(L) / self.temperature, dim=1)
         return nn.functional.conv2d(share, self.points.T[:, :, None, None])
