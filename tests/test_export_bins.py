@@ -66,6 +66,29 @@ def test_rebalancing_weights_have_mean_one_and_favour_rare_bins() -> None:
     assert np.allclose(bins.rebalancing_weights(prior, power=0.0), 1)
 
 
+def test_smoothing_is_gaussian_with_sigma_5() -> None:
+    points = bins.centers()
+    alone = np.zeros(313, np.float32)
+    middle = int(np.flatnonzero((points == (0, 0)).all(1))[0])
+    alone[middle] = 1
+    smoothed = bins.smooth(alone)
+    distance = np.hypot(*(points - points[middle]).T)
+    assert smoothed[distance == 10] / smoothed[middle] == pytest.approx(np.exp(-100 / 50))
+    assert smoothed[distance == 20] / smoothed[middle] == pytest.approx(np.exp(-400 / 50))
+    assert smoothed.sum() == pytest.approx(1)
+
+
+def test_rebalancing_weights_are_the_papers() -> None:
+    """Zhang, Isola and Efros 2016, section 2.2: lambda 1/2, sigma 5, mean weight 1."""
+    a, b = bins.centers().astype(np.float64).T
+    square = (a[:, None] - a) ** 2 + (b[:, None] - b) ** 2
+    gaussian = np.exp(-square / (2 * 5**2))
+    smoothed = (gaussian / gaussian.sum(0)) @ bins.prior().astype(np.float64)
+    expected = 1 / ((1 - 0.5) * smoothed + 0.5 / 313)
+    expected /= (expected * smoothed).sum()
+    assert bins.rebalancing_weights(bins.prior()) == pytest.approx(expected, rel=1e-4)
+
+
 def test_the_prior_of_one_color_is_that_color() -> None:
     prior = bins.measure_prior(torch.full((100, 2), 20.0))
     assert tuple(bins.centers()[prior.argmax()]) == (20, 20)
