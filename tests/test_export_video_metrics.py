@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from export.video_metrics import (
+    Passage,
     color_distribution_change,
     colorfulness,
     frames_to_recover,
@@ -99,6 +100,24 @@ def test_a_still_of_one_color_changes_nothing():
     passages = measure_motion(L)
     assert warp_error(ab[0], ab[1], passages[0]) == 0
     assert color_distribution_change(L, ab) == 0
+
+
+def test_distribution_change_is_the_mean_over_1_2_and_4_frames():
+    """Greys of no common value: ln 2 where two frames differ, 0 where they are equal."""
+    for pattern, expected in (("ABABAB", (1, 0, 0)), ("AABBAABB", (3 / 7, 1, 0))):
+        L = np.array([np.full((8, 8), 20 if frame == "A" else 80) for frame in pattern], np.float32)
+        change = color_distribution_change(L, np.zeros((len(L), 2, 8, 8), np.float32))
+        assert change == pytest.approx(math.log(2) * sum(expected) / 3)
+
+
+def test_warp_error_leaves_out_what_was_hidden():
+    x, y = np.meshgrid(np.arange(8), np.arange(8))
+    visible = x < 4
+    still = Passage(np.dstack([x, y]).astype(np.float32), visible, ~visible)
+    before = np.zeros((2, 8, 8), np.float32)
+    after = before + np.float32([3, 4])[:, None, None]
+    after[:, ~visible] = 90
+    assert warp_error(before, after, still) == pytest.approx(3**2 + 4**2)
 
 
 def rows(size: int = 8):
