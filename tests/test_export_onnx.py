@@ -11,7 +11,7 @@ import torch
 
 from engine import load
 from engine.spec import read_spec
-from export import checkpoint, networks, onnx_export, parity
+from export import bins, checkpoint, networks, onnx_export, parity
 from export.errors import CheckpointError, ExportError
 
 
@@ -29,7 +29,14 @@ def kinema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kinema")
     save_checkpoint(folder / "checkpoint.safetensors", "kinema")
     return onnx_export.export(
-        folder, folder / "kinema.onnx", version="9", scores={"auc": 90.5}, license="CC0-1.0"
+        folder,
+        folder / "kinema.onnx",
+        version="9",
+        scores={"auc": 90.5},
+        license="CC0-1.0",
+        temperature=0.8,
+        saturation=1.3,
+        rebalance=0.5,
     )
 
 
@@ -46,6 +53,17 @@ def test_kinema_keeps_the_contract(kinema: Path) -> None:
         assert ab.shape == (shape[0], 2, shape[2] // 4, shape[3] // 4)
 
 
+def test_a_file_has_the_tuning_it_was_exported_with(kinema: Path) -> None:
+    _, model = checkpoint.load_average(kinema.parent / "checkpoint.safetensors")
+    L = torch.rand(1, 1, 64, 96, generator=torch.Generator().manual_seed(0)) * 100
+    weights = torch.from_numpy(bins.rebalancing_weights(bins.prior(), power=0.5))
+    with torch.no_grad():
+        logits = model.eval().logits(L) + weights.log()[:, None, None]  # type: ignore[operator]
+    expected = 1.3 * bins.annealed_mean(logits, temperature=0.8).numpy()
+    ours = load(kinema, backend="onnxruntime", precision="fp32")(L.numpy())
+    assert np.abs(ours - expected).mean() < parity.MEAN_TOLERANCE
+
+
 def test_large_weights_are_stored_as_float16(kinema: Path) -> None:
     for tensor in onnx.load(str(kinema)).graph.initializer:
         count = int(np.prod(tensor.dims))
@@ -59,7 +77,7 @@ def test_the_packaged_model_keeps_the_contract() -> None:
     assert file.stat().st_size < 10_000_000
 
 
-@pytest.mark.parametrize("name", ["unet", "resnet18", "fusion"])
+@pytest.mark.parametrize("name", ["zhang", "unet", "resnet18", "fusion"])
 def test_every_network_exports(name: str, tmp_path: Path) -> None:
     file = save_checkpoint(tmp_path / "checkpoint.safetensors", name)
     out = onnx_export.export(file, tmp_path / f"{name}.onnx", height=64, width=64)
