@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from skimage import color
 
 from export import checkpoint, evaluate, networks, onnx_export, tune
 from export.errors import DataError, ExportError
+from tests.models import write_model
 from tests.test_export_data import make_folder
 
 
@@ -53,15 +55,24 @@ def test_grey_and_truth_frame_a_model(model: Path, tmp_path: Path) -> None:
     assert "| random | " in evaluate.table(results)
 
 
-def test_the_models_ab_is_what_is_scored(model: Path, tmp_path: Path) -> None:
-    """A picture that is what the model predicts scores as the truth does."""
-    predict, _ = evaluate.backend_prediction(model, "onnxruntime")
-    L = np.full((64, 64), 60, np.float32)
-    ab = predict(L, np.zeros((64, 64, 2), np.float32))
-    lab = np.dstack([L[..., None], ab]).astype(np.float32)
-    bgr = np.zeros((64, 64, 3), np.uint8)
-    scores = evaluate.picture_scores(lab, lab, bgr, bgr)
-    assert (scores[0], scores[2], scores[3]) == (100, 0, 0)
+def test_the_models_ab_is_what_is_scored(tmp_path: Path) -> None:
+    """The truth is one grey, the prediction one colour at a known distance from it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for i, shape in enumerate(((40, 56, 3), (64, 48, 3))):
+        cv2.imwrite(str(data / f"{i}.png"), np.full(shape, 210, np.uint8))
+    lightness = color.rgb2lab(np.full((1, 1, 3), 210, np.uint8))[0, 0, 0]
+    # What `write_model` predicts: 30.7 from grey, so within t for t = 31..150.
+    ab = np.array([0.6 * lightness - 20, 30 - 0.4 * lightness])
+    file = write_model(tmp_path / "curve.onnx", height="32", width="32")
+    ours = evaluate.evaluate([file], [data], backend="onnxruntime")[-1]
+    assert (ours.auc, ours.auc_rebalanced) == pytest.approx([100 * 120 / 151] * 2, abs=1e-4)
+    off = 0.2  # OpenCV's L, from tables, is up to 0.3 from scikit-image's
+    assert (ours.mean_a, ours.mean_b) == pytest.approx(tuple(ab), abs=off)
+    assert ours.chroma == pytest.approx(30.74, abs=off)
+    assert ours.ab_mse == pytest.approx((ab @ ab) / 2 / 128**2, rel=0.02)
+    difference = color.deltaE_ciede2000([lightness, *ab], [lightness, 0, 0])
+    assert ours.ciede2000 == pytest.approx(float(difference), abs=off)
 
 
 def test_a_limit_spreads_over_the_data(model: Path, tmp_path: Path) -> None:
