@@ -187,6 +187,18 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
     assert train.rate(9000, 1.0) == pytest.approx(0.01)
 
 
+def test_averaged_weights_follow_the_trained_ones() -> None:
+    average, model = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    for tensor, value in ((average.weight, 0.0), (model.weight, 10.0), (model.running_mean, -10.0)):
+        assert tensor is not None
+        torch.nn.init.constant_(tensor, value)
+    for expected in (1.0, 1.9):  # a tenth of the way, and a tenth of what is left
+        train.blend(average, model, decay=0.9)
+        assert average.weight.tolist() == pytest.approx([expected] * 2)
+        assert average.state_dict()["running_mean"].tolist() == pytest.approx([-expected] * 2)
+    assert model.weight.tolist() == [10, 10]
+
+
 def test_a_run_can_begin_with_the_weights_of_another(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
     first = run(data, tmp_path / "first", 16)
