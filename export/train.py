@@ -33,7 +33,7 @@ class Progress:
     pictures: int
     seconds: float
     share: float  # of the whole run, 0..1
-    loss: float  # mean since the last report
+    loss: float  # mean of the last 100 steps
     scores: validation.Scores | None = None  # on the steps that evaluate
 
 

@@ -1,11 +1,13 @@
-"""fusion: global features of a VGG-16 trunk joined with local ones, after Tunuguntla and Bhat."""
+"""fusion: global features of a VGG-16 trunk joined with local ones, after Tunuguntla and Bhat.
+
+Parameters: 15,187,522.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-PARAMETERS = 15_187_522
 VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)  # 0: pool
 GLOBAL = 128  # channels of the global features
 

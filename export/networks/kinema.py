@@ -3,6 +3,8 @@
 The encoder (Tan and Le 2019; the Lite variant drops squeeze-and-excitation and uses ReLU6) starts
 from ImageNet weights. Its mean-pooled features enter the decoder as a global prior: what the whole
 picture shows decides the colours of its parts.
+
+Parameters: 3,221,033.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from torch import Tensor, nn
 
 from export.networks.head import BinHead
 
-PARAMETERS = 3_221_033
 DECODER = (96, 64, 48)  # channels at 1/16, 1/8 and 1/4 of the input size
 FROZEN = 3  # first blocks that keep their ImageNet weights, together with the stem
 

@@ -1,14 +1,14 @@
 """resnet18: the first half of ResNet-18 and a small decoder, after Ke, Fan and Yang.
 
 The trunk is conv1 to conv3_x (He et al. 2016). It starts from random weights.
+
+Parameters: 954,722.
 """
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-PARAMETERS = 954_722
 
 
 class Residual(nn.Module):

@@ -1,4 +1,7 @@
-"""unet: the Keras encoder-decoder of Wast and Kanwar, rebuilt layer by layer."""
+"""unet: the Keras encoder-decoder of Wast and Kanwar, rebuilt layer by layer.
+
+Parameters: 6,219,410.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PARAMETERS = 6_219_410
 # Output channels of each 3x3 convolution; "/2" halves the size, "x2" doubles it (nearest).
 LAYERS = (
     64, "/2", 128, 128, "/2", 256, 256, "/2", 512, 512, 256, 128, "x2", 64, "x2", 32, 16, 2, "x2",
