@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from export import checkpoint, exported, networks, validation
 from export.data import Batches, Pictures, Shape
-from export.errors import ExportError, TrainingDiverged
+from export.errors import ExportError
+from export.learner import Budget, Learner
 from export.losses import BinLoss, MeanSquaredLoss
 from export.networks.head import BinHead
 from export.parallel import SplitStep
@@ -88,10 +89,7 @@ def train(
     Raises ExportError: no data, a checkpoint of another network, a full disk, NaN.
     """
     entry = networks.entry(network)
-    if (hours is None) == (pictures is None):
-        raise ExportError("give a budget: either hours or pictures")
-    if (hours or pictures or 0) <= 0:
-        raise ExportError("the budget must be more than nothing")
+    budget = Budget(hours=hours, pictures=pictures)
     if learning_rate is not None and not learning_rate > 0:
         raise ExportError(f"the learning rate must be more than 0, got {learning_rate}")
     device = usable_device(device)
@@ -101,90 +99,57 @@ def train(
     held_out = Pictures(validate_on) if validate_on else None
     for given in filter(None, (source, held_out)):
         given.check()
-    model = networks.build(network)
-    drawn = [Shape(side, count, entry.stride) for side, count in crops]
     if odd := [side for side, _ in crops if side % entry.multiple]:
         raise ExportError(
             f"{network} takes crops with sides of a multiple of {entry.multiple}, not of {odd[0]}"
         )
-    batches = Batches(source, drawn, seed=seed, film_share=film_share, workers=workers)
+    shapes = [Shape(side, count, entry.stride) for side, count in crops]
+    batches = Batches(source, shapes, seed=seed, film_share=film_share, workers=workers)
+    model = networks.build(network)
     if start is not None and start.suffix == ".onnx":
         exported.load(start, model, batches.make(0)[0])
     elif start is not None:
         model.load_state_dict(checkpoint.load_average(start, network=network)[1].state_dict())
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(model).eval()
     loss_of = make_loss(model, rebalance, vivid=vivid, saturation=saturation).to(device)
-    optimizer = make_optimizer(entry, model, learning_rate or entry.learning_rate)
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    position = checkpoint.Position(network)
     path = out / checkpoint.FILE
+    learner = Learner(network, model, budget, path, learning_rate=learning_rate, device=device)
     if resume and path.exists():
-        position = checkpoint.restore(path, network, model, average, optimizer)
+        learner.restore()
     out.mkdir(parents=True, exist_ok=True)
 
-    def share() -> float:
-        if hours is not None:
-            return position.seconds / (hours * 3600)
-        assert pictures is not None
-        return position.pictures / pictures
-
-    def save() -> None:
-        if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
-            raise diverged(f"the weights after step {position.step} are not finite", path)
-        checkpoint.save(path, position, model, average, optimizer)
-
+    position = learner.position
     started = time.monotonic() - position.seconds
     saved = evaluated = position.seconds
-    losses: list[float] = []
+    losses: deque[float] = deque(maxlen=100)
+
+    def tell(scores: validation.Scores | None = None) -> None:
+        loss = sum(losses) / len(losses) if losses else math.nan
+        seen = position.step, position.pictures, position.seconds
+        report(Progress(*seen, learner.share, loss, scores))
+
     cores = 1 if device == "cuda" else threads or os.cpu_count() or 1
     if device == "cpu":
         torch.set_num_threads(1)
     with batches, SplitStep(model, loss_of, threads=cores) as split:
         for L, ab in batches.from_step(position.step):
-            if share() >= 1:
+            if learner.share >= 1:
                 break
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * rate(position.step, share())
-            value = step(split, model, optimizer, L.to(device), ab.to(device))
-            if not math.isfinite(value):
-                raise diverged(f"the loss of step {position.step} is {value}", path)
-            blend(average, model, decay=min(0.998, (1 + position.step) / (20 + position.step)))
-            losses.append(value)
-            position.step += 1
-            position.pictures += len(L)
+            losses.append(learner.learn(split, L, ab))
             position.seconds = time.monotonic() - started
             if position.seconds - saved > checkpoint_seconds:
-                save()
+                learner.save()
                 saved = position.seconds
             scores = None
             if held_out and position.seconds - evaluated > evaluate_seconds:
-                scores = validation.evaluate(average, held_out, out, position)
+                scores = validation.evaluate(learner.average, held_out, out, position)
                 evaluated = time.monotonic() - started
-            mean = sum(losses[-100:]) / len(losses[-100:])
-            report(
-                Progress(position.step, position.pictures, position.seconds, share(), mean, scores)
-            )
-    save()
+            tell(scores)
+    learner.save()
     source.report_skipped()
     if held_out:
-        scores = validation.evaluate(average, held_out, out, position)
+        tell(validation.evaluate(learner.average, held_out, out, position))
         held_out.report_skipped()
-        mean = sum(losses[-100:]) / max(1, len(losses[-100:]))
-        report(Progress(position.step, position.pictures, position.seconds, share(), mean, scores))
     return path
-
-
-def step(
-    split: SplitStep, model: nn.Module, optimizer: torch.optim.Optimizer, L: Tensor, ab: Tensor
-) -> float:
-    """One step of the optimizer; returns the loss. NaN leaves the weights as they were."""
-    loss = split.backward(L, ab)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    if not bool(torch.isfinite(norm)):
-        return math.nan
-    optimizer.step()
-    return loss
 
 
 def usable_device(name: str) -> str:
@@ -193,12 +158,6 @@ def usable_device(name: str) -> str:
     if name != "auto" and name not in there:
         raise ExportError(f"no device {name!r} to train on: auto, {', '.join(there)}")
     return there[-1] if name == "auto" else name
-
-
-def diverged(what: str, path: Path) -> TrainingDiverged:
-    """Returns the error that says what is left when numbers are none any more."""
-    kept = f"the last good checkpoint is {path}" if path.exists() else "no checkpoint was made yet"
-    return TrainingDiverged(f"{what}; {kept}. A smaller --learning-rate may help")
 
 
 def make_loss(
@@ -220,53 +179,6 @@ def make_loss(
     return BinLoss(
         power=rebalance or 0.0, vivid=vivid, saturation=saturation, mean_weight=0, norm_weight=0
     )
-
-
-def make_optimizer(
-    entry: networks.Entry, model: nn.Module, learning_rate: float
-) -> torch.optim.Optimizer:
-    """Returns the optimizer that the network was published with, or AdamW for ours."""
-    match entry.optimizer:
-        case "adamw":
-            return torch.optim.AdamW(parameter_groups(model, learning_rate), betas=(0.9, 0.98))
-        case "adam":
-            return torch.optim.Adam(model.parameters(), lr=learning_rate)
-        case "adamax":
-            return torch.optim.Adamax(model.parameters(), lr=learning_rate)
-
-
-def rate(step: int, share: float) -> float:
-    """Factor on the learning rate: 200 steps of warm-up, then a cosine down to 1 %."""
-    cosine = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
-    return min(1.0, (step + 1) / 200) * (0.01 + 0.99 * cosine)
-
-
-def parameter_groups(model: nn.Module, learning_rate: float) -> list[dict[str, object]]:
-    """Splits the parameters: a pretrained encoder learns slower, vectors do not decay."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        key = (name.startswith("encoder."), parameter.ndim > 1)
-        groups.setdefault(key, []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": learning_rate * (0.3 if encoder else 1.0),
-            "weight_decay": 0.02 if decays else 0.0,
-        }
-        for (encoder, decays), parameters in groups.items()
-    ]
-
-
-@torch.no_grad()
-def blend(average: nn.Module, model: nn.Module, *, decay: float) -> None:
-    """Moves the averaged weights a little towards the trained ones."""
-    ours, theirs = _floats(average), _floats(model)
-    torch._foreach_lerp_(ours, theirs, 1 - decay)
-
-
-def _floats(model: nn.Module) -> list[Tensor]:
-    state: Iterable[Tensor] = model.state_dict().values()
-    return [tensor for tensor in state if tensor.is_floating_point()]
 
 
 def keep_freed_memory() -> None:

@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from export import bins, checkpoint, networks, train
+from export import bins, checkpoint, learner, networks, train
 from export.errors import CheckpointError, DataError, ExportError, TrainingDiverged
-from export.losses import BinLoss
+from export.losses import BinLoss, MeanSquaredLoss
+from export.parallel import SplitStep
 from tests.test_export_data import make_folder
 
 TINY = [(16, 4)]
@@ -36,8 +37,10 @@ def test_training_lowers_the_loss_and_leaves_scores_and_samples(tmp_path: Path) 
         report=lambda p: losses.append(p.loss),
     )
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
-    position, _ = checkpoint.read(path)
+    position, tensors = checkpoint.read(path)
     assert (position.network, position.step, position.pictures) == ("resnet18", 40, 160)
+    bias = tensors["average.encoder.bn1.bias"]  # it begins at 0, and follows
+    assert 0 < bias.norm() < 1.5 * tensors["network.encoder.bn1.bias"].norm()
     rows = list(csv.DictReader((tmp_path / "run" / "curve.csv").open()))
     assert 0 < float(rows[-1]["auc"]) <= 100
     assert cv2.imread(str(tmp_path / "run" / "curve.png")) is not None
@@ -70,7 +73,7 @@ def test_two_threads_give_the_gradients_of_one() -> None:
     L, ab = torch.rand(4, 1, 16, 16) * 100, torch.randn(4, 2, 16, 16) * 20
     gradients = []
     for threads in (1, 2):
-        with train.SplitStep(model, train.MeanSquaredLoss(), threads=threads) as split:
+        with SplitStep(model, MeanSquaredLoss(), threads=threads) as split:
             loss = split.backward(L, ab)
         gradients.append((loss, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
     assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-3)
@@ -181,10 +184,10 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
-    assert train.rate(0, 0.0) < 0.01
-    assert train.rate(200, 0.0) == pytest.approx(1)
-    assert train.rate(5000, 0.5) == pytest.approx(0.505)
-    assert train.rate(9000, 1.0) == pytest.approx(0.01)
+    assert learner.rate(0, 0.0) < 0.01
+    assert learner.rate(200, 0.0) == pytest.approx(1)
+    assert learner.rate(5000, 0.5) == pytest.approx(0.505)
+    assert learner.rate(9000, 1.0) == pytest.approx(0.01)
 
 
 def test_averaged_weights_follow_the_trained_ones() -> None:
@@ -193,7 +196,7 @@ def test_averaged_weights_follow_the_trained_ones() -> None:
         assert tensor is not None
         torch.nn.init.constant_(tensor, value)
     for expected in (1.0, 1.9):  # a tenth of the way, and a tenth of what is left
-        train.blend(average, model, decay=0.9)
+        learner.blend(average, model, decay=0.9)
         assert average.weight.tolist() == pytest.approx([expected] * 2)
         assert average.state_dict()["running_mean"].tolist() == pytest.approx([-expected] * 2)
     assert model.weight.tolist() == [10, 10]
