@@ -197,6 +197,9 @@ def _evaluate_video(
 def export(
     source: Annotated[Path, typer.Argument(help="A run's folder, or its checkpoint.safetensors.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx")],
+    name: Annotated[
+        str | None, typer.Option(help="Of the model, in its file; the network's.")
+    ] = None,
     version: Annotated[str, typer.Option()] = "1",
     temperature: Annotated[
         float | None,
@@ -217,6 +220,7 @@ def export(
     path = write(
         source,
         output,
+        name=name,
         version=version,
         temperature=temperature,
         saturation=saturation,

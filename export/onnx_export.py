@@ -27,6 +27,7 @@ def export(
     source: Path,
     out: Path,
     *,
+    name: str | None = None,
     version: str = "1",
     height: int | None = None,
     width: int | None = None,
@@ -43,6 +44,7 @@ def export(
     Args:
         source: checkpoint.safetensors of a run, or the run's folder.
         out: the .onnx file; replaced when whole and checked.
+        name: of the model; default: the network's.
         height, width: preferred size; default: the network's own.
         temperature, saturation, rebalance: see `BinHead.tune`, which has the defaults; zhang has
             the temperature only, the networks without bins none.
@@ -53,11 +55,11 @@ def export(
     """
     position, model = checkpoint.load_average(checkpoint.file_of(source))
     wanted = {"temperature": temperature, "saturation": saturation, "rebalance": rebalance}
-    chosen = {name: value for name, value in wanted.items() if value is not None}
+    chosen = {key: value for key, value in wanted.items() if value is not None}
     last: Any = getattr(model, "head", model)
-    for name in chosen:
-        if name not in getattr(last, "choices", ()):
-            raise ExportError(f"{position.network} has no {name} to choose")
+    for key in chosen:
+        if key not in getattr(last, "choices", ()):
+            raise ExportError(f"{position.network} has no {key} to choose")
     if temperature is not None and not temperature > 0:
         raise ExportError(f"the temperature must be more than 0, got {temperature}")
     if chosen:
@@ -68,7 +70,7 @@ def export(
         with torch.no_grad():
             head.center(model.logits(_clouds(entry.size)))  # type: ignore[operator]
     metadata = {
-        "name": position.network,
+        "name": name or position.network,
         "version": version,
         "architecture": entry.architecture,
         "height": str(height or entry.size),

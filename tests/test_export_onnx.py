@@ -97,6 +97,12 @@ def test_parity_finds_a_file_of_other_weights(tmp_path: Path) -> None:
         parity.check(second.eval(), out)
 
 
+def test_a_model_has_the_name_it_is_given(tmp_path: Path) -> None:
+    source = save_checkpoint(tmp_path / "run", "resnet18")
+    file = onnx_export.export(source, tmp_path / "a.onnx", name="mine", height=64, width=64)
+    assert read_spec(file).name == "mine"
+
+
 def test_only_what_a_network_has_can_be_chosen(tmp_path: Path) -> None:
     unet, zhang = (save_checkpoint(tmp_path / name, name) for name in ("unet", "zhang"))
     with pytest.raises(ExportError, match="unet has no temperature to choose"):
