@@ -224,7 +224,8 @@ def colorize(
     )
     if report is not None:
         check_writable(report)
-    jobs = plan_jobs(sources, output[0] if output else None, more=output[1:] if output else ())
+    outputs = output or []
+    jobs = plan_jobs(sources, outputs[0] if outputs else None, more=outputs[1:], cuts=cuts)
     reports, failures = [], []
     live = any(is_live(job.source, settings.live) for job in jobs)
     with open_network(settings, live=live) as network:

@@ -202,7 +202,6 @@ def _encoder(settings: Settings, pix_fmt: str) -> str:
 
 def _make_colorizer(network: Backend, settings: Settings, source: Source, sink: Sink) -> Colorizer:
     steady = _make_steady(settings, source)
-    automatic = settings.every == "auto"
     choices: dict[str, Any] = {
         "steady": steady,
         "saturation": settings.saturation,
@@ -210,15 +209,15 @@ def _make_colorizer(network: Backend, settings: Settings, source: Source, sink: 
         "compare": settings.compare,
         "pix_fmts": sink.pix_fmts,
     }
+    degrades = source.live and settings.degrade  # which minds the distance of key frames as well
+    if settings.every == "auto" and not degrades:
+        choices["pace"] = Pace(steady.key_frames, source.info.rate)
     if settings.hwaccel == "cuda":
         from stream.hwaccel import CudaColorizer
 
         return CudaColorizer(network, **choices, index=settings.device)
-    if source.live and settings.degrade:
-        colorizer = Colorizer(network, **choices, degrade=_degrade(network, settings, steady))
-    else:
-        pace = Pace(steady.key_frames, source.info.rate) if automatic else None
-        colorizer = Colorizer(network, **choices, pace=pace)
+    degrade = _degrade(network, settings, steady) if degrades else None
+    colorizer = Colorizer(network, **choices, degrade=degrade)
     if source.live:
         rate = source.info.rate
         usual = 1 <= rate <= 240  # else it is no rate, but a clock
@@ -244,7 +243,7 @@ def _degrade(network: Backend, settings: Settings, steady: Steady) -> Degrade:
         limit_seconds=settings.max_latency_ms / 1000,
         shares=SHARES if takes_any_size(network) else (),
         fixed=isinstance(settings.every, int) or not steady.carries,
-        skips=settings.every == "auto" and steady.carries,
+        skips=settings.every == "auto",
     )
 
 

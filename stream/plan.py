@@ -39,8 +39,18 @@ class Job:
     more: tuple[str, ...] = ()  # further sinks of the same frames
 
 
-def plan_jobs(sources: list[str], output: str | None, *, more: Sequence[str] = ()) -> list[Job]:
+def plan_jobs(
+    sources: list[str],
+    output: str | None,
+    *,
+    more: Sequence[str] = (),
+    cuts: Path | None = None,
+) -> list[Job]:
     """Pairs every source with its sink; folders are opened, one level deep.
+
+    Args:
+        more: further sinks, of one source only.
+        cuts: a list of cuts, which belongs to one film.
 
     Raises SourceNotFound, BadSource or BadSink, before anything is written.
     """
@@ -58,6 +68,8 @@ def plan_jobs(sources: list[str], output: str | None, *, more: Sequence[str] = (
             files.append(source)
         else:
             raise SourceNotFound(f"no such file: {path}")
+    if cuts is not None and len(files) > 1:
+        raise BadSource(f"{cuts} lists the cuts of one film, and there are {len(files)} sources")
     if not many:
         sink = output if output is not None else _beside(files[0])
         return [Job(files[0], sink, tuple(more))]

@@ -53,6 +53,22 @@ class Settings:
         ):
             if value not in known:
                 raise StreamError(f"unknown --{name} {value!r}: one of {', '.join(known)}")
+        if self.steady == "off" or self.steady_strength == 0:
+            self._check_unsteady()
+
+    def _check_unsteady(self) -> None:
+        """Raises StreamError for options that have no meaning without steady colour."""
+        cause = "--steady off" if self.steady == "off" else "--steady-strength 0"
+        if self.every not in (None, 1):
+            raise StreamError(
+                f"--every {self.every} carries colours from frame to frame, and {cause} carries"
+                " none: leave one of them out"
+            )
+        if self.cuts is not None:
+            raise StreamError(
+                f"--cuts says where steady colour starts anew, and with {cause} there is none:"
+                " leave one of them out"
+            )
 
     @property
     def trimmed(self) -> bool:

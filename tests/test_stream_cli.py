@@ -119,6 +119,68 @@ def test_the_report_is_json(folder: Path) -> None:
     assert report["model"]["name"] == "tiny"
 
 
+def still(width: int, height: int, index: int, bit_depth: int) -> media.Plane:
+    return media.moving_picture(width, height, 0, bit_depth)
+
+
+def test_key_frames_and_known_cuts_are_in_the_report(folder: Path) -> None:
+    media.write_clip(folder / "film.mkv", frames=13, picture=still)
+    scenes = "Scene Number,Start Frame\n1,1\n2,8\n"  # PySceneDetect counts from 1
+    (folder / "cuts.csv").write_text(scenes)
+    options = ("--every", "5", "--cuts", "cuts.csv", "-o", "out.mkv", "--report", "report.json")
+    assert call("film.mkv", *COLORIZE[:4], "--steady", "film", *options, "--quiet") == 0
+    report = json.loads((folder / "report.json").read_text())
+    assert report["cuts"] == [7]
+    assert report["frames_inferred"] == 4  # 0, 5, 7, 12
+
+
+def test_the_strength_of_steadying_is_that_of_the_command_line(folder: Path) -> None:
+    def flickering(width: int, height: int, index: int, bit_depth: int) -> media.Plane:
+        return still(width, height, index, bit_depth) // (1 + index % 2)
+
+    media.write_clip(folder / "film.mkv", frames=16, picture=flickering)
+    changes = []
+    for strength in ("0.1", "4"):
+        options = ("-o", f"{strength}.mkv", "--codec", "ffv1", "--quiet")
+        steady = ("--steady", "live", "--steady-strength", strength)
+        assert call("film.mkv", *COLORIZE[:4], *steady, *options) == 0
+        cb = [float(planes[1].mean()) for planes in media.read_planes(folder / f"{strength}.mkv")]
+        changes.append(np.abs(np.diff(cb[6:])).mean())
+    assert changes[1] < 0.5 * changes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--steady", "off", "--every", "auto"), "--every auto carries colours"),
+        (("--steady", "off", "--every", "5"), "--every 5 carries colours"),
+        (("--steady-strength", "0", "--every", "auto"), "--steady-strength 0 carries none"),
+        (("--steady", "off", "--cuts", "cuts.csv"), "--steady off there is none"),
+    ],
+)
+def test_what_needs_steady_colour_is_not_ignored_without_it(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], said: str
+) -> None:
+    media.write_clip(folder / "film.mkv", frames=2)
+    assert call("film.mkv", "-o", "out.mkv", *options) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert line.endswith("leave one of them out")
+
+
+@pytest.mark.parametrize("sources", [("films",), ("films/a.mkv", "films/b.mkv")])
+def test_one_list_of_cuts_is_not_for_several_films(
+    folder: Path, capsys: pytest.CaptureFixture[str], sources: tuple[str, ...]
+) -> None:
+    (folder / "films").mkdir()
+    media.write_clip(folder / "films" / "a.mkv", frames=2)
+    media.write_clip(folder / "films" / "b.mkv", frames=2)
+    assert call(*sources, "-o", "colored", "--cuts", "cuts.csv") == 1
+    said = "kinemacolor: cuts.csv lists the cuts of one film, and there are 2 sources"
+    assert capsys.readouterr().err.splitlines() == [said]
+    assert not (folder / "colored").exists()
+
+
 def test_a_folder_of_films(folder: Path) -> None:
     (folder / "films").mkdir()
     media.write_clip(folder / "films" / "a.mkv", frames=2)
