@@ -75,7 +75,6 @@ def run(
                 sink.write(item)
             if isinstance(item, av.VideoFrame):
                 stats.frames_out += 1
-                stats.position_seconds = item.time or 0.0
                 if stats.first_frame_seconds is None:
                     stats.first_frame_seconds = stats.elapsed_seconds
                 if latency is not None:

@@ -54,7 +54,6 @@ class Stats:
     inferred: int = 0  # frames that went through the network
     packets_copied: int = 0
     dropped: int = 0
-    position_seconds: float = 0.0  # of the last frame that the sink took
     started: float = field(default_factory=time.perf_counter)
     first_frame_seconds: float | None = None  # from `started` to the first frame in the sink
     steps: list[tuple[float, Step]] = field(default_factory=list)  # taken, and after how long

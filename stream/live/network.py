@@ -18,7 +18,6 @@ from stream.sources import ContainerSource, Source
 
 log = logging.getLogger(__name__)
 
-SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "srt", "tcp")
 OPEN_SECONDS = 10.0
 # A live HLS playlist yields nothing for a whole segment, commonly 6 s (RFC 8216bis, 4.4.3.1).
 READ_SECONDS, HTTP_READ_SECONDS = 5.0, 20.0

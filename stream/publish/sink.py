@@ -40,11 +40,6 @@ SOUNDS: dict[str, AudioCodec] = {
 }
 
 
-def is_served(uri: str) -> bool:
-    """Whether a sink's URI asks to serve: an address of ours, `rtsp://@[ADDRESS][:PORT]/PATH`."""
-    return uri.startswith("rtsp://@")
-
-
 def credentials_for(user: str | None) -> Credentials | None:
     """The login that viewers need; its password is read from the environment or from a file.
 

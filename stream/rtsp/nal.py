@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stream.rtsp.errors import BadMedia
 
-SLICE, IDR, SEI, SPS, PPS, DELIMITER, FILLER = 1, 5, 6, 7, 8, 9, 12
+SLICE, IDR, SPS, PPS, DELIMITER, FILLER = 1, 5, 7, 8, 9, 12
 
 
 @dataclass(frozen=True, slots=True)
