@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from stream.steady.cuts import FLASH_FRAMES, Link, ShotLinker
+from stream.steady.cuts import Link, ShotLinker
 from stream.steady.keyframes import KeyFrames, Want
 from stream.steady.memory import Memory
-from stream.steady.motion import Plane, View, view_of
+from stream.steady.motion import Plane, view_of
+from stream.steady.past import Colors, Past, blend, join, with_detail
 
 SteadyMode = Literal["off", "live", "film"]
-Colors = NDArray[Any]  # (2, h, w) float32, CIELAB units
 
 LONGEST_LIVE = 12.0  # frames that the mean rests on, at strength 1
 LONGEST_FILM = 8.0  # the same, on either side
-GUESS = 4.0  # frames that a colour guessed from its surroundings counts for
 BLOCK, LOOK_AHEAD = 8, 12  # frames given out at once; later frames each of them profits from
 
 
@@ -83,6 +78,9 @@ def make_steady(
         strength: 0 leaves everything as it is, 1 is normal, 2 remembers twice as long.
         cuts: frame numbers where shots start, known from outside: then none is looked for.
         every: infer at least every so many frames, and carry colours to the others.
+
+    Raises ValueError: a mode that does not exist, a strength below 0, or an `every` that is below
+    1, or above it where nothing is carried.
     """
     if strength < 0:
         raise ValueError(f"strength must be 0 or more, got {strength}")
@@ -236,105 +234,3 @@ class Film:
             if link.parent in views and link.motion is not None:
                 known[link.parent] = memory.carry(link.motion.ahead, views[link.parent])
         return known
-
-
-class Past:
-    """What is known at the last few frames: a shot may go on from before a flash."""
-
-    def __init__(self, longest: float) -> None:
-        self._longest = longest
-        self._known: dict[int, tuple[Memory, Memory]] = {}  # the mean; the last key frame's own
-        self._expecting: list[Link] = []  # a key frame whose colours are late, and those after it
-        self._rough = False  # the last key frame's colours were
-
-    def add(
-        self, link: Link, ab: Colors | None, *, hold: bool = False, rough: bool = False
-    ) -> Memory:
-        """Returns what is known at this frame, its own colours included.
-
-        Args:
-            ab: its own colours; None if it is no key frame.
-            hold: until the next key frame the colours of the last one stand in. The mean then
-                moves a little on every frame, instead of far on the key frames.
-            rough: however long they stand in, they count for one frame.
-        """
-        carried: Memory | None = None
-        key: Memory | None = None
-        if link.parent is not None and link.motion is not None:
-            mean, key = self._known[link.parent]
-            carried = mean.carry(link.motion.back, link.view)
-        if ab is not None:
-            key = Memory.start(link.view, resize(ab, link.view.L))
-            self._expecting, self._rough = [], rough
-        elif key is None or link.motion is None:
-            raise ValueError(f"frame {link.index} starts a shot and needs its own ab planes")
-        elif hold:
-            key = key.carry(link.motion.back, link.view, single=True)
-
-        if hold and carried is not None:
-            # What was uncovered since the last key frame gets colours at once, and keeps them a
-            # while: the network's own come gently.
-            guess = carried.filled(link.view, count=1 if self._rough else GUESS)
-            certain = 0.0 if self._rough else key.count
-            memory = guess.blend(link.view, key.ab, longest=self._longest, certain=certain)
-        else:
-            memory = blend(carried, link.view, ab, self._longest)
-        self._known[link.index] = memory, key
-        self._known.pop(link.index - FLASH_FRAMES - 1, None)
-        if self._expecting:
-            self._expecting.append(link)
-        return memory
-
-    def expect(self, link: Link) -> None:
-        """Says that the frame just added will get its own colours later."""
-        self._expecting = [link]
-
-    def learn(self, ab: Colors) -> None:
-        """Takes the colours that were expected, and carries them to the frames since."""
-        if not self._expecting:
-            return
-        first, *since = self._expecting
-        keys = {first.index: Memory.start(first.view, resize(ab, first.view.L))}
-        for link in since:
-            if link.parent in keys and link.motion is not None:
-                keys[link.index] = keys[link.parent].carry(link.motion.back, link.view, single=True)
-        for link in self._expecting:
-            if link.index in keys and link.index in self._known:
-                mean, key = self._known[link.index][0], keys[link.index]
-                if self._rough:
-                    mean = mean.blend(link.view, key.ab, longest=1, certain=key.count)
-                self._known[link.index] = mean, key
-        self._expecting, self._rough = [], False
-
-
-def blend(memory: Memory | None, view: View, ab: Colors | None, longest: float) -> Memory:
-    """Adds a frame's own colours, if it has any, to what is known at it."""
-    if ab is None:
-        return memory or Memory.nothing(view)
-    ab = resize(ab, view.L)
-    return memory.blend(view, ab, longest=longest) if memory else Memory.start(view, ab)
-
-
-def join(past: Memory, later: Memory | None) -> Colors:
-    """Returns the mean of both, each with the weight of what it rests on."""
-    if later is None:
-        return past.ab
-    share = later.count / (past.count + later.count + 1e-3)
-    return past.ab + (later.ab - past.ab) * share
-
-
-def with_detail(steady: Colors, ab: Colors | None) -> Colors:
-    """Returns `steady` at the size of `ab`, with the detail that only the larger planes have."""
-    if ab is None or ab.shape == steady.shape:
-        return steady
-    return ab + resize(steady - resize(ab, steady[0]), ab[0])
-
-
-def resize(ab: Colors, like: Plane) -> Colors:
-    """Returns ab planes at the size of another plane."""
-    if ab.shape[1:] == like.shape:
-        return ab
-    height, width = like.shape
-    shrinks = height < ab.shape[1]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(plane, (width, height), interpolation=way) for plane in ab])
