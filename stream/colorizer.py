@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 # Batches under way at once. Two cores are kept busy by two; the third hides the gap between.
 OVERLAP = 3
 # Share of the usual input that is looked at where a live shot starts and must wait for it.
-FIRST_LOOK = 0.5
+FIRST_LOOK = 0.7
 
 
 @dataclass

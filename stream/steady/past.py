@@ -15,6 +15,7 @@ from stream.steady.motion import Plane, View
 Colors = NDArray[Any]  # (2, h, w) float32, CIELAB units
 
 GUESS = 4.0  # frames that a colour guessed from its surroundings counts for
+GIVES_WAY = 5  # frames in which rough colours give way to better ones, in even steps
 
 
 class Past:
@@ -26,6 +27,7 @@ class Past:
         self._known: dict[int, tuple[Memory, Memory]] = {}  # the mean; the last key frame's own
         self._expecting: list[Link] = []  # a key frame whose colours are late, and those after it
         self._rough = False  # the last key frame's colours were
+        self._giving_way = 0  # frames for which rough colours still do
 
     def add(
         self, link: Link, ab: Colors | None, *, hold: bool = False, rough: bool = False
@@ -37,7 +39,7 @@ class Past:
                 key frame.
             hold: until the next key frame the colours of the last one stand in. The mean then
                 moves a little on every frame, instead of far on the key frames.
-            rough: however long they stand in, they count for one frame.
+            rough: however long they stand in, better ones take their place in GIVES_WAY frames.
 
         Raises ValueError: the frame starts a shot and has no colours of its own.
         """
@@ -48,7 +50,7 @@ class Past:
             carried = mean.carry(link.motion.back, link.view)
         if ab is not None:
             key = Memory.start(link.view, resize(ab, link.view.L))
-            self._expecting, self._rough = [], rough
+            self._expecting, self._rough, self._giving_way = [], rough, 0
         elif key is None or link.motion is None:
             raise ValueError(f"frame {link.index} starts a shot and needs its own ab planes")
         elif hold:
@@ -57,9 +59,13 @@ class Past:
         if hold and carried is not None:
             # What was uncovered since the last key frame gets colours at once, and keeps them a
             # while: the network's own come gently.
-            guess = carried.filled(link.view, count=1 if self._rough else GUESS)
+            left, longest = self._giving_way, self._longest
+            if left:
+                self._giving_way -= 1
+                longest = max(left - 1.0, 0.25)
+            guess = carried.filled(link.view, count=1 if self._rough else max(GUESS, left))
             certain = 0.0 if self._rough else key.count
-            memory = guess.blend(link.view, key.ab, longest=self._longest, certain=certain)
+            memory = guess.blend(link.view, key.ab, longest=longest, certain=certain)
         else:
             memory = blend(carried, link.view, ab, self._longest)
         self._known[link.index] = memory, key
@@ -88,10 +94,9 @@ class Past:
                 keys[link.index] = keys[link.parent].carry(link.motion.back, link.view, single=True)
         for link in self._expecting:
             if link.index in keys and link.index in self._known:
-                mean, key = self._known[link.index][0], keys[link.index]
-                if self._rough:
-                    mean = mean.blend(link.view, key.ab, longest=1, certain=key.count)
-                self._known[link.index] = mean, key
+                self._known[link.index] = self._known[link.index][0], keys[link.index]
+        if self._rough:
+            self._giving_way = GIVES_WAY
         self._expecting, self._rough = [], False
 
 
