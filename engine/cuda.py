@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from engine.driver import LIBRARY
+from engine.driver import LIBRARY, use_blocking_sync
 from engine.errors import BackendUnavailable, EngineError
 
 
@@ -90,8 +90,9 @@ class PyCudaDevice:
     Raises BackendUnavailable when PyCUDA is missing or does not start.
     """
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, *, library: str = LIBRARY) -> None:
         cuda = self._cuda = import_pycuda()
+        use_blocking_sync(index, library=library)
         try:
             cuda.init()
             self._context = cuda.Device(index).retain_primary_context()

@@ -24,6 +24,7 @@ _REASONS = {
     804: "a CUDA compatibility library is loaded that this GPU does not support",
 }
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+_BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC
 
 
 class NoGpu(BackendUnavailable):
@@ -96,6 +97,22 @@ def check_driver(gpu: Gpu, cuda_major: int, needed_by: str) -> None:
             f"the NVIDIA driver is too old: it runs CUDA up to {has}, and {needed_by} needs CUDA "
             f"{cuda_major}: update the driver, or install the CUDA {gpu.driver_cuda[0]} packages"
         )
+
+
+def use_blocking_sync(index: int = 0, *, library: str = LIBRARY) -> None:
+    """Gives a GPU's primary context the flags that FFmpeg demands of one that it shares.
+
+    FFmpeg refuses a context that is active with others: "Primary context already active with
+    incompatible flags" (libavutil/hwcontext_cuda.c). So this comes before each call that may
+    make the context, and before FFmpeg looks at it; since CUDA 11 it changes an active one, too.
+
+    Raises NoGpu with the reason.
+    """
+    driver = _open(library)
+    _check(driver.cuInit(0))
+    device = ctypes.c_int()
+    _check(driver.cuDeviceGet(ctypes.byref(device), index))
+    _check(driver.cuDevicePrimaryCtxSetFlags_v2(device, _BLOCKING_SYNC))
 
 
 def _open(library: str) -> Any:

@@ -28,7 +28,7 @@ from engine.build import (
 )
 from engine.cache import PlanCache, PlanKey, file_sha256
 from engine.cuda import PyCudaDevice
-from engine.driver import Gpu, NoGpu, find_gpu
+from engine.driver import Gpu, NoGpu, find_gpu, use_blocking_sync
 from engine.errors import BackendUnavailable
 from engine.fp16_error import MEAN_LIMIT, ColorError, color_error, sample_pictures
 from engine.spec import ModelSpec
@@ -129,7 +129,11 @@ def load_or_build(
 @contextmanager
 def _on_gpu(trt: ModuleType, gpu: Gpu | None) -> Iterator[None]:
     """TensorRT tunes on the thread's current GPU, which is the first unless somebody says so."""
-    if gpu is None or gpu.index == 0 or is_rtx(trt):
+    if gpu is None or is_rtx(trt):
+        yield
+        return
+    if gpu.index == 0:
+        use_blocking_sync()  # TensorRT makes the primary context, with flags of its own
         yield
         return
     device = PyCudaDevice(gpu.index)

@@ -25,7 +25,7 @@ from av.codec.hwaccel import HWAccel
 
 from engine import dlpack
 from engine.cuda import Device, PyCudaDevice
-from engine.driver import NoGpu, find_gpu
+from engine.driver import NoGpu, find_gpu, use_blocking_sync
 from engine.kernels import ChromaRules, FrameKernels, Launch, Surface, compile_kernels
 from stream.chroma import AB_SIZE, AB_STEP, EPSILON, LUMA_SIZE, RADIUS, chroma_tables
 from stream.colorizer import Colorizer, Work, network_size
@@ -111,7 +111,7 @@ def open_cuda_source(
     name = _existing(path)
     try:
         container = _open(name, device)
-    except (av.error.FFmpegError, NotImplementedError) as error:
+    except (av.error.FFmpegError, NotImplementedError, NoGpu) as error:
         raise BadSource(f"--hwaccel cuda cannot open {name}: {_reason(error, device)}") from error
     for stream in container.streams.video:
         if not stream.codec_context.is_hwaccel:  # PyAV would decode it in software
@@ -130,6 +130,7 @@ def _existing(path: str | Path) -> str:
 
 
 def _open(name: str, device: int) -> Any:
+    use_blocking_sync(device)  # TensorRT may have made the context by now
     accel = HWAccel(
         "cuda",
         device=str(device),

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import ctypes
 from pathlib import Path
 
 import pytest
 
-from engine.driver import Gpu, NoGpu, check_driver, find_gpu, gpu_count
-
-# The eight calls of libcuda that are used, answering what the macros say.
-STAND_IN = r"""
-#include <string.h>
-#include <stddef.h>
-int cuInit(unsigned flags) { return INIT; }
-int cuDeviceGetCount(int *n) { *n = COUNT; return 0; }
-int cuDeviceGet(int *device, int index) { *device = index; return 0; }
-int cuDeviceGetName(char *name, int n, int device) { strncpy(name, "Stand-in", n); return 0; }
-int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)24 << 30; return 0; }
-int cuDeviceGetAttribute(int *v, int which, int device) { *v = which == 75 ? 8 : 6; return 0; }
-int cuDriverGetVersion(int *version) { *version = 12040; return 0; }
-"""
-
-
-def driver(folder: Path, *, init: int = 0, count: int = 1) -> str:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler to make the stand-in driver with")
-    source, library = folder / "cuda.c", folder / "libcuda_stand_in.so"
-    source.write_text(STAND_IN)
-    options = ["-shared", "-fPIC", f"-DINIT={init}", f"-DCOUNT={count}"]
-    subprocess.run([compiler, *options, "-o", library, source], check=True)
-    return str(library)
+from engine.driver import Gpu, NoGpu, check_driver, find_gpu, gpu_count, use_blocking_sync
+from tests.fake_driver import driver, ffmpeg_takes
 
 
 def test_a_gpu_is_described(tmp_path: Path) -> None:
@@ -75,3 +51,13 @@ def test_too_old_a_driver_is_refused_before_tensorrt_is_touched(tmp_path: Path) 
     check_driver(gpu, 12, "tensorrt 10.16")
     with pytest.raises(NoGpu, match=r"runs CUDA up to 12\.4, and tensorrt_rtx 1\.7 needs CUDA 13"):
         check_driver(gpu, 13, "tensorrt_rtx 1.7")
+
+
+def test_a_context_that_somebody_else_made_is_fit_for_ffmpeg_afterwards(tmp_path: Path) -> None:
+    """FFmpeg shares an active primary context with exactly one set of flags, else none."""
+    library = driver(tmp_path)
+    context = ctypes.c_void_p()
+    ctypes.CDLL(library).cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
+    assert not ffmpeg_takes(library)
+    use_blocking_sync(library=library)
+    assert ffmpeg_takes(library)

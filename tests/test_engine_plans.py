@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import multiprocessing
@@ -13,10 +14,11 @@ import pytest
 
 from engine.build import BuildProgress, Profile
 from engine.cache import PlanCache
-from engine.driver import Gpu
+from engine.driver import Gpu, use_blocking_sync
 from engine.errors import BackendUnavailable
-from engine.plans import load_or_build, measure_fp16, plan_key, prepare
+from engine.plans import _on_gpu, load_or_build, measure_fp16, plan_key, prepare
 from engine.spec import ModelSpec, read_spec
+from tests.fake_driver import driver, ffmpeg_takes
 from tests.networks import annealed_model
 
 GPU = Gpu(0, "NVIDIA H200", (9, 0), 141 << 30, (13, 0))
@@ -174,3 +176,17 @@ def test_an_engine_is_prepared_ahead_of_time_and_once(
     assert single.path != first.path
     assert single.cost == ""
     assert str(single.profile) == "batch 1-4-8, 64x96"
+
+
+def test_tensorrt_builds_on_a_context_that_ffmpeg_can_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT makes the first GPU's primary context itself: its flags are set before."""
+    library = driver(tmp_path)
+    monkeypatch.setattr(
+        "engine.plans.use_blocking_sync", lambda: use_blocking_sync(library=library)
+    )
+    context = ctypes.c_void_p()
+    with _on_gpu(ModuleType("tensorrt"), Gpu(0, "Stand-in", (9, 0), 1 << 30, (13, 0))):
+        ctypes.CDLL(library).cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
+    assert ffmpeg_takes(library)

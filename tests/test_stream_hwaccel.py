@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
 from engine import dlpack, read_spec
+from engine.driver import use_blocking_sync
 from engine.onnxruntime_backend import OnnxRuntimeBackend
 from stream.colorizer import Colorizer
 from stream.errors import BadSink, BadSource, SourceNotFound
@@ -20,6 +23,7 @@ from stream.hwaccel import CudaColorizer, nvenc_problem, open_cuda_source, why_n
 from stream.jobs import colorize
 from stream.steady.smoothing import make_steady
 from tests.conftest import has_nvidia_gpu
+from tests.fake_driver import driver, ffmpeg_takes
 from tests.fake_tensorrt import FakeDevice
 from tests.host_kernels import compile_for_host, launcher
 from tests.models import write_model
@@ -297,6 +301,29 @@ def test_ffmpegs_operation_not_permitted_is_put_into_words() -> None:
     with pytest.raises(BadSource, match=r"NVIDIA driver") as caught:
         open_cuda_source(SAMPLE)
     assert "Operation not permitted" not in str(caught.value)
+
+
+def test_nvdec_opens_on_a_context_that_ffmpeg_shares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT's own runtime may have made the primary context, without flags."""
+    library = driver(tmp_path)
+    ctypes.CDLL(library).cuDevicePrimaryCtxRetain(ctypes.byref(ctypes.c_void_p()), 0)
+    monkeypatch.setattr(
+        "stream.hwaccel.use_blocking_sync",
+        lambda device: use_blocking_sync(device, library=library),
+    )
+    plain = av.open
+
+    def open_like_ffmpeg(name: str, **options: Any) -> Any:
+        if "hwaccel" in options:
+            assert ffmpeg_takes(library)
+            raise PermissionError("there is no GPU")
+        return plain(name, **options)
+
+    monkeypatch.setattr(av, "open", open_like_ffmpeg)
+    with pytest.raises((PermissionError, BadSource)):
+        open_cuda_source(SAMPLE)
 
 
 @without_gpu
