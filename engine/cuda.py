@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from engine.driver import LIBRARY, use_blocking_sync
+from engine.driver import LIBRARY, pop_context, use_blocking_sync
 from engine.errors import BackendUnavailable, EngineError
 
 
@@ -92,6 +92,7 @@ class PyCudaDevice:
 
     def __init__(self, index: int, *, library: str = LIBRARY) -> None:
         cuda = self._cuda = import_pycuda()
+        self._library = library
         use_blocking_sync(index, library=library)
         try:
             cuda.init()
@@ -102,15 +103,16 @@ class PyCudaDevice:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        self._context.push()
         try:
-            yield
+            self._context.push()
+            try:
+                yield
+            finally:
+                self._cuda.Context.pop()
         except self._cuda.MemoryError as error:
             raise OutOfDeviceMemory(f"the GPU is out of memory: {error}") from error
-        except self._cuda.Error as error:
+        except self._cuda.Error as error:  # after a failed kernel even push and pop raise
             raise EngineError(f"CUDA failed: {error}") from error
-        finally:
-            self._cuda.Context.pop()
 
     def cuda_stream(self) -> Any:
         return self._cuda.Stream()
@@ -160,7 +162,9 @@ class PyCudaDevice:
     def close(self) -> None:
         with self.current():
             self._modules.clear()
+        handle = self._context.handle
         self._context.detach()
+        pop_context(handle, library=self._library)
 
 
 class DriverGraph:

@@ -115,6 +115,17 @@ def use_blocking_sync(index: int = 0, *, library: str = LIBRARY) -> None:
     _check(driver.cuDevicePrimaryCtxSetFlags_v2(device, _BLOCKING_SYNC))
 
 
+def pop_context(handle: int, *, library: str = LIBRARY) -> None:
+    """Takes a context off this thread's stack, if it is the current one.
+
+    PyCUDA pushes a primary context in order to release it, and cuDevicePrimaryCtxRelease pops
+    nothing: whatever the thread does next would be done in a context that is gone.
+    """
+    driver, current = _open(library), ctypes.c_void_p()
+    if driver.cuCtxGetCurrent(ctypes.byref(current)) == 0 and current.value == handle:
+        driver.cuCtxPopCurrent_v2(ctypes.byref(current))
+
+
 def _open(library: str) -> Any:
     try:
         return ctypes.CDLL(library)

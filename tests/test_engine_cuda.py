@@ -9,7 +9,8 @@ from types import ModuleType
 import pytest
 
 from engine.cuda import PyCudaDevice
-from tests.fake_driver import driver, fake_pycuda, ffmpeg_takes
+from engine.errors import EngineError
+from tests.fake_driver import current_context, driver, fake_pycuda, ffmpeg_takes
 
 
 @pytest.fixture
@@ -35,3 +36,26 @@ def test_ffmpeg_shares_the_context_that_pycuda_made(
     device = PyCudaDevice(index, library=library)
     assert ffmpeg_takes(library, index)
     device.close()
+
+
+def test_a_closed_device_is_not_current_any_more(library: str, pycuda: ModuleType) -> None:
+    """PyCUDA leaves a primary context on the thread's stack when it releases it."""
+    first, second = PyCudaDevice(0, library=library), PyCudaDevice(1, library=library)
+    with first.current():
+        second.close()
+        assert current_context(library) == first._context.handle
+    first.close()
+    assert current_context(library) is None
+
+
+def test_a_gpu_that_is_lost_is_one_line(library: str, pycuda: ModuleType) -> None:
+    """After a kernel failed every call of CUDA fails, that which makes a context current too."""
+    device = PyCudaDevice(0, library=library)
+
+    def work() -> None:
+        with device.current():
+            pycuda.Context.sick = True
+
+    for _ in range(2):  # it is lost inside, and before
+        with pytest.raises(EngineError, match=r"CUDA failed: .*illegal memory access"):
+            work()
