@@ -17,6 +17,8 @@ from numpy.typing import DTypeLike, NDArray
 from engine.driver import LIBRARY, pop_context, use_blocking_sync
 from engine.errors import BackendUnavailable, EngineError
 
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+
 
 class OutOfDeviceMemory(EngineError, MemoryError):
     """The GPU has no room for what was asked."""
@@ -45,8 +47,13 @@ class Device(Protocol):
         """Makes the GPU's primary context current on this thread."""
         ...
 
-    def cuda_stream(self) -> Any:
-        """A new cuda_stream: has `handle`, `synchronize()` and `wait_for_event(event)`."""
+    def cuda_stream(self, *, blocking: bool = False) -> Any:
+        """A new cuda_stream: has `handle`, `synchronize()` and `wait_for_event(event)`.
+
+        Args:
+            blocking: it runs after what is in the default stream, where FFmpeg works; while it
+                is recorded, nobody may use the default stream (CUDA error 906).
+        """
         ...
 
     def event(self) -> Event: ...
@@ -114,8 +121,8 @@ class PyCudaDevice:
         except self._cuda.Error as error:  # after a failed kernel even push and pop raise
             raise EngineError(f"CUDA failed: {error}") from error
 
-    def cuda_stream(self) -> Any:
-        return self._cuda.Stream()
+    def cuda_stream(self, *, blocking: bool = False) -> Any:
+        return self._cuda.Stream(0 if blocking else _NON_BLOCKING)
 
     def event(self) -> Any:
         return self._cuda.Event(self._cuda.event_flags.DISABLE_TIMING)

@@ -195,8 +195,8 @@ class CudaColorizer(Colorizer):
                 launch = device.kernels(compile_kernels(gpu.compute_capability))
         self._device, self._launch = device, launch
         with device.current():
-            # FFmpeg works in the default stream, and a plain cuda_stream waits for it.
-            self._cuda_stream = device.cuda_stream()
+            # FFmpeg works in the default stream, and a blocking one waits for it.
+            self._cuda_stream = device.cuda_stream(blocking=True)
         self._kernels: FrameKernels | None = None
         self._geometry: object = None
         self._L: Any = None  # device and pinned memory for one picture, in and out

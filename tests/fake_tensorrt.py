@@ -25,18 +25,27 @@ POISON = 0xFF  # bytes of fresh memory: NaN as float32
 
 
 class FakeStream:
-    """A queue of work that runs only when somebody waits for it."""
+    """A queue of work that runs only when somebody waits for it.
 
-    def __init__(self, number: int) -> None:
+    Args:
+        default: the stream whose work a blocking one waits for; None makes a non-blocking one.
+    """
+
+    def __init__(self, number: int, default: FakeStream | None = None) -> None:
         self.handle = number
+        self.default = default
         self.work: deque[Callable[[], None]] = deque()
         self.recording: list[Callable[[], None]] | None = None
 
     def add(self, step: Callable[[], None]) -> None:
         if self.recording is not None:
             self.recording.append(step)
-        else:
-            self.work.append(step)
+            return
+        if self.default is not None:
+            event = FakeEvent()
+            event.record(self.default)
+            self.work.append(event.waiter())
+        self.work.append(step)
 
     def synchronize(self) -> None:
         while self.work:
@@ -104,6 +113,7 @@ class FakeDevice:
     def __init__(self, memory_bytes: int = 1 << 30) -> None:
         self.free_bytes = memory_bytes
         self.allocated: dict[int, FakeMemory] = {}
+        self.default = FakeStream(0)  # FFmpeg's decoder copies its pictures in it
         self.streams: dict[int, FakeStream] = {}
         self.depth = 0
         self.graphs_open = self.graphs_launched = self.uploads = 0
@@ -118,9 +128,9 @@ class FakeDevice:
         finally:
             self.depth -= 1
 
-    def cuda_stream(self) -> FakeStream:
+    def cuda_stream(self, *, blocking: bool = False) -> FakeStream:
         self._must_be_current()
-        stream = FakeStream(len(self.streams) + 1)
+        stream = FakeStream(len(self.streams) + 1, self.default if blocking else None)
         self.streams[stream.handle] = stream
         return stream
 
@@ -163,6 +173,7 @@ class FakeDevice:
 
     def capture(self, cuda_stream: FakeStream, enqueue: Callable[[], None]) -> FakeGraph:
         self._must_be_current()
+        assert cuda_stream.default is None, "the decoder's next copy breaks off the recording"
         cuda_stream.recording = steps = []
         try:
             enqueue()

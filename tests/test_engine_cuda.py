@@ -59,3 +59,15 @@ def test_a_gpu_that_is_lost_is_one_line(library: str, pycuda: ModuleType) -> Non
     for _ in range(2):  # it is lost inside, and before
         with pytest.raises(EngineError, match=r"CUDA failed: .*illegal memory access"):
             work()
+
+
+def test_only_a_stream_that_asks_for_it_waits_for_the_default_one(
+    library: str, pycuda: ModuleType
+) -> None:
+    """FFmpeg copies in the default stream, which breaks off the recording of a blocking one."""
+    device = PyCudaDevice(0, library=library)
+    non_blocking = 1  # CU_STREAM_NON_BLOCKING
+    with device.current():
+        assert device.cuda_stream().flags == non_blocking
+        assert device.cuda_stream(blocking=True).flags == 0
+    device.close()
