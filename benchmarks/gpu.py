@@ -115,12 +115,11 @@ def time_engine(
     """Milliseconds a picture: computation, copies, and both as the backend overlaps them."""
     engine.bind(batch, height, width)
     device, slots = engine.device, engine.slots
-    shape = (batch, 1, height, width)
     for slot in slots:
         slot.L[:] = np.random.default_rng(0).uniform(0, 100, slot.L.shape)
 
     def compute() -> None:
-        engine.enqueue(shape, int(slots[0].L_device), int(slots[0].ab_device))
+        engine.run(slots[0], batch)
 
     def copy() -> None:
         device.upload(slots[0].L_device, slots[0].L, engine.compute)

@@ -185,14 +185,17 @@ class DriverGraph:
         handle, graph = ctypes.c_void_p(cuda_stream.handle), ctypes.c_void_p()
         self._check(self._driver.cuStreamBeginCapture_v2(handle, self._THREAD_LOCAL), "capture")
         try:
-            enqueue()
+            try:
+                enqueue()
+            finally:
+                ended = self._driver.cuStreamEndCapture(handle, ctypes.byref(graph))
+            self._check(ended, "end of capture")
+            ready, flags = ctypes.byref(self._ready), ctypes.c_ulonglong(0)
+            status = self._driver.cuGraphInstantiateWithFlags(ready, graph, flags)
+            self._check(status, "instantiation")
         finally:
-            ended = self._driver.cuStreamEndCapture(handle, ctypes.byref(graph))
-        self._check(ended, "end of capture")
-        ready = ctypes.byref(self._ready)
-        status = self._driver.cuGraphInstantiateWithFlags(ready, graph, ctypes.c_ulonglong(0))
-        self._driver.cuGraphDestroy(graph)
-        self._check(status, "instantiation")
+            if graph:
+                self._driver.cuGraphDestroy(graph)
 
     def launch(self, cuda_stream: Any) -> None:
         handle = ctypes.c_void_p(cuda_stream.handle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 Shape = tuple[int, int, int, int]  # of L: (N, 1, H, W)
 
+SLOTS = 2  # batches under way: one computes while the other is copied
+LEAST_SCRATCH_BYTES = 256
 
 # Reasons of TensorRT for RTX that another build of the same plan would meet again.
 _LASTING = frozenset(
@@ -45,8 +47,13 @@ class PlanRejected(BackendUnavailable):
 
 @dataclass
 class Slot:
-    """The buffers of one batch; two of them let copies run beside the other's computation."""
+    """The buffers of one batch; two of them let copies run beside the other's computation.
 
+    A slot has an execution context of its own: a recorded graph replays the context's state as
+    it was, so no other shape may pass through it meanwhile.
+    """
+
+    context: Any
     L: NDArray[np.float32]  # pinned: (capacity, 1, H, W)
     ab: NDArray[np.float32]  # pinned: (capacity, 2, h, w)
     L_device: Any
@@ -54,8 +61,8 @@ class Slot:
     uploaded: Event
     computed: Event
     downloaded: Event
-    graphs: dict[Shape, Graph] = field(default_factory=dict)
-    ran: set[Shape] = field(default_factory=set)  # shapes that have run once, without a graph
+    shape: Shape | None = None  # that the context has run in
+    graph: Graph | None = None  # of that shape
 
 
 class LoadedEngine:
@@ -66,8 +73,8 @@ class LoadedEngine:
     Args:
         plan: from the cache, so made by this very TensorRT. A plan is executable code.
         jit: kernels that TensorRT for RTX finished on this GPU before; see `jit`.
-        graphs: replay each shape as a CUDA graph from its second run on. TensorRT for RTX has
-            its own switch for that, which is set instead.
+        graphs: replay a slot's shape as a CUDA graph from its second run on. TensorRT for RTX
+            has its own switch for that, which is set instead.
 
     Raises PlanRejected with what TensorRT says.
     """
@@ -86,37 +93,36 @@ class LoadedEngine:
         self._graphs = graphs and not is_rtx(trt)
         self.slots: list[Slot] = []
         self.capacity = 0
-        self._shape: Shape | None = None  # that the execution context is set to
-        self._scratch: Any = None
+        self._scratch: Any = None  # shared: `compute` runs one batch after the other
         self._scratch_bytes = 0
+        self._engine: Any = None
+        self._jit: Any = None
         with device.current():
             self._runtime = trt.Runtime(logger)
-            self._engine = self._runtime.deserialize_cuda_engine(plan)
-            if self._engine is None:
-                reason, lasting = self._why(plan)
-                raise PlanRejected(
-                    f"{module_name(trt)} rejects the plan: {reason}", lasting=lasting
-                )
-            self._check_tensors()
-            self._jit: Any = None
-            self._context = self._make_context(graphs, jit)
+            try:
+                self._load(plan)
+                self._contexts = self._make_contexts(graphs, jit)
+            except PlanRejected:
+                # The exception holds this frame: nothing of TensorRT may outlive the device.
+                self._jit = self._engine = self._runtime = None
+                raise
             self.compute = device.cuda_stream()
             self._copy_in, self._copy_out = device.cuda_stream(), device.cuda_stream()
-        self.largest_batch = int(self._engine.get_tensor_profile_shape("L", 0)[2][0])
 
-    def bind(self, capacity: int, height: int, width: int, *, slots: int = 2) -> None:
+    def bind(self, capacity: int, height: int, width: int) -> None:
         """Makes buffers for batches of up to `capacity` pictures.
 
         Raises:
             OutOfDeviceMemory: nothing is kept then; a smaller capacity may fit.
             BackendUnavailable: the plan was not built for this size.
         """
+        shape = (capacity, 1, height, width)
         with self.device.current():
             self._release_buffers()
             try:
-                ab_shape = self._set_shape((capacity, 1, height, width))
-                for _ in range(slots):
-                    self.slots.append(self._make_slot((capacity, 1, height, width), ab_shape))
+                for context in self._contexts:
+                    self._set_shape(context, shape)
+                    self.slots.append(self._make_slot(context, shape))
             except OutOfDeviceMemory:
                 self._release_buffers()
                 raise
@@ -124,12 +130,11 @@ class LoadedEngine:
 
     def start(self, slot: Slot, number: int) -> None:
         """Computes the first `number` pictures of a slot's L; returns before they are done."""
-        shape = (number, *slot.L.shape[1:])
         with self.device.current():
             self.device.upload(slot.L_device, slot.L[:number], self._copy_in)
             slot.uploaded.record(self._copy_in)
             self.compute.wait_for_event(slot.uploaded)
-            self._compute(slot, shape)
+            self.run(slot, number)
             slot.computed.record(self.compute)
             self._copy_out.wait_for_event(slot.computed)
             self.device.download(slot.ab[:number], slot.ab_device, self._copy_out)
@@ -140,18 +145,25 @@ class LoadedEngine:
         with self.device.current():
             slot.downloaded.synchronize()
 
-    def enqueue(self, shape: Shape, L_address: int, ab_address: int) -> None:
-        """Puts one run over device memory into `compute`. Call it inside `device.current()`."""
-        self._set_shape(shape)
-        self._context.set_tensor_address("L", L_address)
-        self._context.set_tensor_address("ab", ab_address)
-        if not self._context.execute_async_v3(self.compute.handle):
-            raise EngineError(f"{module_name(self.trt)} cannot run: {self._logger.said()}")
+    def run(self, slot: Slot, number: int) -> None:
+        """Puts the first `number` pictures of the slot's device memory into `compute`.
 
-    def ab_shape(self, shape: Shape) -> Shape:
-        """The shape of ab (N, 2, h, w) for a shape of L."""
-        with self.device.current():
-            return self._set_shape(shape)
+        Call it inside `device.current()`, when the slot's last run is over.
+        """
+        shape = (number, *slot.L.shape[1:])
+        if shape != slot.shape:
+            # The first run in a shape sets things up, which cannot be recorded.
+            self._forget(slot)
+            self._set_shape(slot.context, shape)
+            self._enqueue(slot)
+            slot.shape = shape
+            return
+        if slot.graph is None and self._graphs:
+            slot.graph = self._record(slot)
+        if slot.graph is None:
+            self._enqueue(slot)
+        else:
+            slot.graph.launch(self.compute)
 
     def jit(self) -> bytes | None:
         """The kernels that TensorRT for RTX has finished by now, for the next start; else None."""
@@ -163,61 +175,60 @@ class LoadedEngine:
         with self.device.current():
             for cuda_stream in (self._copy_in, self.compute, self._copy_out):
                 cuda_stream.synchronize()
-            self._drop_graphs()
-            self._context = self._jit = self._engine = self._runtime = None
+            for slot in self.slots:
+                self._forget(slot)
+                slot.context = None
+            self._contexts.clear()
+            self._jit = self._engine = self._runtime = None
             self._release_buffers()
             self.compute = self._copy_in = self._copy_out = None
         self.device.close()
 
-    def _compute(self, slot: Slot, shape: Shape) -> None:
-        graph = slot.graphs.get(shape)
-        if graph is None and self._graphs and shape in slot.ran:
-            # The first run of a shape sets things up, which cannot be captured.
-            graph = slot.graphs[shape] = self.device.capture(
-                self.compute, lambda: self._run(slot, shape)
+    def _record(self, slot: Slot) -> Graph | None:
+        try:
+            return self.device.capture(self.compute, lambda: self._enqueue(slot))
+        except EngineError as error:
+            log.warning("going on without CUDA graphs: %s", error)
+            self._graphs = False
+            return None
+
+    def _enqueue(self, slot: Slot) -> None:
+        if not slot.context.execute_async_v3(self.compute.handle):
+            raise EngineError(f"{module_name(self.trt)} cannot run: {self._logger.said()}")
+
+    def _set_shape(self, context: Any, shape: Shape) -> None:
+        """Sets the input's shape and the scratch memory that it needs."""
+        if not context.set_input_shape("L", shape):
+            takes = " to ".join(
+                "x".join(map(str, shape))
+                for shape in self._engine.get_tensor_profile_shape("L", 0)[::2]
             )
-        if graph is not None:
-            graph.launch(self.compute)
-            return
-        self._run(slot, shape)
-        slot.ran.add(shape)
+            raise BackendUnavailable(
+                f"the engine takes L from {takes}, not {'x'.join(map(str, shape))}: "
+                "build it for this size"
+            )
+        missing = context.infer_shapes()
+        if missing:
+            raise EngineError(f"the engine's shapes stay open: {', '.join(missing)}")
+        # A context without memory of its own is given some even if it needs none.
+        needed = max(int(context.update_device_memory_size_for_shapes()), LEAST_SCRATCH_BYTES)
+        if needed > self._scratch_bytes:
+            self._grow_scratch(needed)
+        context.set_device_memory(int(self._scratch), self._scratch_bytes)
 
-    def _run(self, slot: Slot, shape: Shape) -> None:
-        self.enqueue(shape, int(slot.L_device), int(slot.ab_device))
+    def _grow_scratch(self, size_bytes: int) -> None:
+        if self._scratch is not None:
+            self.compute.synchronize()
+            for slot in self.slots:  # the old memory's address is in each
+                self._forget(slot)
+            self.device.free(self._scratch)
+        self._scratch, self._scratch_bytes = None, 0
+        self._scratch = self.device.alloc(size_bytes)
+        self._scratch_bytes = size_bytes
 
-    def _set_shape(self, shape: Shape) -> Shape:
-        """Sets the input's shape and the scratch memory that it needs; returns ab's shape."""
-        if shape != self._shape:
-            self._shape = None
-            if not self._context.set_input_shape("L", shape):
-                takes = " to ".join(
-                    "x".join(map(str, shape))
-                    for shape in self._engine.get_tensor_profile_shape("L", 0)[::2]
-                )
-                raise BackendUnavailable(
-                    f"the engine takes L from {takes}, not {'x'.join(map(str, shape))}: "
-                    "build it for this size"
-                )
-            missing = self._context.infer_shapes()
-            if missing:
-                raise EngineError(f"the engine's shapes stay open: {', '.join(missing)}")
-            needed = int(self._context.update_device_memory_size_for_shapes())
-            if needed > self._scratch_bytes:
-                self._drop_graphs()  # they hold the old scratch memory's address
-                if self._scratch is not None:
-                    self.compute.synchronize()
-                    self.device.free(self._scratch)
-                self._scratch, self._scratch_bytes = None, 0
-                self._scratch = self.device.alloc(needed)
-                self._scratch_bytes = needed
-            if self._scratch is not None:
-                self._context.set_device_memory(int(self._scratch), self._scratch_bytes)
-            self._shape = shape
-        n, two, h, w = self._context.get_tensor_shape("ab")
-        return (int(n), int(two), int(h), int(w))
-
-    def _make_slot(self, L_shape: Shape, ab_shape: Shape) -> Slot:
+    def _make_slot(self, context: Any, L_shape: Shape) -> Slot:
         device = self.device
+        ab_shape = tuple(int(side) for side in context.get_tensor_shape("ab"))
         L, ab = device.pinned(L_shape, np.float32), device.pinned(ab_shape, np.float32)
         L_device = device.alloc(L.nbytes)
         try:
@@ -225,17 +236,27 @@ class LoadedEngine:
         except OutOfDeviceMemory:
             device.free(L_device)
             raise
+        context.set_tensor_address("L", int(L_device))
+        context.set_tensor_address("ab", int(ab_device))
         events = (device.event(), device.event(), device.event())
-        return Slot(L, ab, L_device, ab_device, *events)
+        return Slot(context, L, ab, L_device, ab_device, *events)
 
-    def _make_context(self, graphs: bool, jit: bytes | None) -> Any:
-        trt, engine = self.trt, self._engine
+    def _load(self, plan: bytes) -> None:
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            reason, lasting = self._why(plan)
+            raise PlanRejected(
+                f"{module_name(self.trt)} rejects the plan: {reason}", lasting=lasting
+            )
+        self._check_tensors()
+        self.largest_batch = int(self._engine.get_tensor_profile_shape("L", 0)[2][0])
+
+    def _make_contexts(self, graphs: bool, jit: bytes | None) -> list[Any]:
+        trt = self.trt
         # Scratch memory for the shapes in use, instead of for the largest that the plan allows.
-        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        if not is_rtx(trt):
-            context = engine.create_execution_context(strategy)
-        else:
-            config = engine.create_runtime_config()
+        config = strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        if is_rtx(trt):
+            config = self._engine.create_runtime_config()
             config.set_execution_context_allocation_strategy(strategy)
             if graphs:
                 config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
@@ -243,10 +264,13 @@ class LoadedEngine:
             if jit is not None and not self._jit.deserialize(jit):
                 log.info("the kept kernels are of another GPU or driver: they are made anew")
             config.set_runtime_cache(self._jit)
-            context = engine.create_execution_context(config)
-        if context is None:
-            raise PlanRejected(f"{module_name(trt)} makes no context: {self._logger.said()}")
-        return context
+        contexts = [self._engine.create_execution_context(config) for _ in range(SLOTS)]
+        if None in contexts:
+            reason = self._logger.said()
+            raise PlanRejected(
+                f"{module_name(trt)} makes no context: {reason}", lasting=_of_memory(reason)
+            )
+        return contexts
 
     def _check_tensors(self) -> None:
         engine, trt = self._engine, self.trt
@@ -260,7 +284,7 @@ class LoadedEngine:
         """Why a plan does not load, and whether another build would not load either."""
         reason = self._logger.said()
         if not hasattr(self._runtime, "get_engine_validity"):
-            return reason, "memory" in reason.lower()
+            return reason, _of_memory(reason)
         validity, diagnostics = self._runtime.get_engine_validity(plan)
         flags = self.trt.EngineInvalidityDiagnostics.__members__.values()
         found = [flag.name.lower() for flag in flags if diagnostics & int(flag.value)]
@@ -268,17 +292,21 @@ class LoadedEngine:
         return f"{validity.name.lower()} ({named}): {reason}", bool(_LASTING & {*found})
 
     def _release_buffers(self) -> None:
-        self._drop_graphs()
         for slot in self.slots:
+            self._forget(slot)
             self.device.free(slot.L_device)
             self.device.free(slot.ab_device)
         self.slots.clear()
         if self._scratch is not None:
             self.device.free(self._scratch)
-        self._scratch, self._scratch_bytes, self._shape, self.capacity = None, 0, None, 0
+        self._scratch, self._scratch_bytes, self.capacity = None, 0, 0
 
-    def _drop_graphs(self) -> None:
-        for slot in self.slots:
-            for graph in slot.graphs.values():
-                graph.close()
-            slot.graphs.clear()
+    def _forget(self, slot: Slot) -> None:
+        """Drops a slot's graph: its next run sets shape and memory again."""
+        if slot.graph is not None:
+            slot.graph.close()
+        slot.graph = slot.shape = None
+
+
+def _of_memory(reason: str) -> bool:
+    return "memory" in reason.lower()

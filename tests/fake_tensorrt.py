@@ -20,6 +20,7 @@ import onnx
 import onnxruntime as ort
 
 from engine.cuda import OutOfDeviceMemory
+from engine.errors import EngineError
 
 POISON = 0xFF  # bytes of fresh memory: NaN as float32
 
@@ -117,6 +118,7 @@ class FakeDevice:
         self.streams: dict[int, FakeStream] = {}
         self.depth = 0
         self.graphs_open = self.graphs_launched = self.uploads = 0
+        self.records = True  # else every recording fails
         self.closed = False
 
     @contextmanager
@@ -179,6 +181,8 @@ class FakeDevice:
             enqueue()
         finally:
             cuda_stream.recording = None
+        if not self.records:
+            raise EngineError("end of capture of a CUDA graph failed: CUDA error 901")
         return FakeGraph(self, steps)
 
     def close(self) -> None:
@@ -212,6 +216,7 @@ class FakeTensorRT:
         self.scratch_bytes = scratch_bytes  # for each picture in a batch
         self.batches: list[int] = []  # sizes of the batches that ran
         self.fail = False
+        self.makes_contexts = True
 
     def nptype(self, kind: int) -> type:
         return {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16}[kind]
@@ -260,8 +265,8 @@ class FakeEngine:
             set_runtime_cache=lambda kernels: True,
         )
 
-    def create_execution_context(self, config: Any) -> FakeContext:
-        return FakeContext(self)
+    def create_execution_context(self, config: Any) -> FakeContext | None:
+        return FakeContext(self) if self.trt.makes_contexts else None
 
 
 class FakeRuntimeCache:
@@ -280,13 +285,18 @@ class FakeRuntimeCache:
 
 
 class FakeContext:
+    """Any change makes its graphs invalid; the first run after one cannot be recorded."""
+
     def __init__(self, engine: FakeEngine) -> None:
         self._engine, self._trt = engine, engine.trt
         self._shape: tuple[int, ...] | None = None
         self._addresses: dict[str, int] = {}
-        self._scratch: tuple[int, int] = (0, 0)
+        self._scratch: tuple[int, int] | None = None
+        self._changes = 0
+        self._settled = False  # has run since the last change
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self._change()
         low, _, high = self._engine.get_tensor_profile_shape(name, 0)
         fits = all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
         self._shape = shape if fits else None
@@ -300,6 +310,7 @@ class FakeContext:
         return self._shape[0] * self._trt.scratch_bytes
 
     def set_device_memory(self, address: int, size: int) -> None:
+        self._change()
         self._scratch = (address, size)
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
@@ -308,19 +319,26 @@ class FakeContext:
         return self._shape if name == "L" else (n, 2, h // 4, w // 4)
 
     def set_tensor_address(self, name: str, address: int) -> bool:
+        self._change()
         self._addresses[name] = address
         return True
 
     def execute_async_v3(self, handle: int) -> bool:
         if self._trt.fail:
             return False
-        shape, addresses = self._shape, dict(self._addresses)
+        cuda_stream = self._trt.device.streams[handle]
+        recording = cuda_stream.recording is not None
+        assert self._settled or not recording, "the first run in a shape cannot be recorded"
+        self._settled = True
+        shape, addresses, recorded = self._shape, dict(self._addresses), self._changes
         assert shape is not None
+        assert self._scratch is not None, "no scratch memory was set"
         address, size = self._scratch
         assert size >= self.update_device_memory_size_for_shapes(), "too little scratch memory"
 
         def run() -> None:
             memory = self._trt.device.allocated
+            assert not recording or self._changes == recorded, "the graph is of another state"
             assert address in memory, "the scratch memory is gone"
             assert {*addresses.values()} <= {*memory}, "a tensor's memory is gone"
             L = memory[addresses["L"]].array.view(np.float32)
@@ -329,5 +347,11 @@ class FakeContext:
             memory[addresses["ab"]].array.view(np.float32)[: ab.size] = ab.ravel()
             self._trt.batches.append(shape[0])
 
-        self._trt.device.streams[handle].add(run)
+        cuda_stream.add(run)
         return True
+
+    def _change(self) -> None:
+        streams = self._trt.device.streams.values()
+        assert all(s.recording is None for s in streams), "changed while it is recorded"
+        self._changes += 1
+        self._settled = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -163,6 +164,45 @@ def test_repeated_shapes_run_as_cuda_graphs(
     backend.close()
 
 
+def test_batches_that_are_not_full_leave_the_graphs_right(
+    spec: ModelSpec, reference: OnnxRuntimeBackend
+) -> None:
+    """A graph replays its context as it was; another shape may not have passed through it."""
+    device = FakeDevice()
+    backend = backend_on(device, spec)
+    for seed, number in enumerate([4, 4, 4, 4, 4, 3, 4, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 1]):
+        L = pictures(number, seed=seed)
+        np.testing.assert_allclose(backend(L), reference(L), atol=1e-4)
+    assert device.graphs_launched >= 4
+    assert device.graphs_open <= 2  # one a slot
+    backend.close()
+
+
+def test_a_recording_that_fails_is_said_once_and_the_engine_runs_without(
+    spec: ModelSpec, reference: OnnxRuntimeBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = FakeDevice()
+    device.records = False
+    backend = backend_on(device, spec)
+    for seed in range(6):
+        L = pictures(4, seed=seed)
+        np.testing.assert_allclose(backend(L), reference(L), atol=1e-4)
+    backend.close()
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert said[0].startswith("going on without CUDA graphs: ")
+
+
+def test_an_engine_that_needs_no_scratch_memory_is_given_some(
+    spec: ModelSpec, reference: OnnxRuntimeBackend
+) -> None:
+    """TensorRT refuses a context that manages no memory of its own and was never given any."""
+    device = FakeDevice()
+    backend = backend_on(device, spec, trt=FakeTensorRT(device, scratch_bytes=0))
+    np.testing.assert_allclose(backend(pictures(3)), reference(pictures(3)), atol=1e-4)
+    backend.close()
+
+
 def test_out_of_memory_shrinks_the_batch_and_says_so(
     spec: ModelSpec, reference: OnnxRuntimeBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -300,6 +340,41 @@ def test_a_plan_that_no_build_can_mend_is_kept(
         open_plan(plan, device=device)
     assert plan.cache.find(plan.key).plan == b"a good one"
     assert device.closed
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt_rtx"])
+def test_a_gpu_without_memory_for_a_context_keeps_the_plan(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Another build would not make room."""
+    device = FakeDevice()
+    monkeypatch.setattr("engine.tensorrt_backend.make_logger", lambda trt: FullGpu())
+    plan = plan_for(spec, tmp_path / "plans", device, name)
+    plan.trt.makes_contexts = False
+    OnnxPlan.builds = 0
+    with pytest.raises(PlanRejected, match="makes no context: CUDA is out of memory") as caught:
+        open_plan(plan, device=device)
+    assert caught.value.lasting
+    assert OnnxPlan.builds == 1
+    assert device.closed
+
+
+def test_nothing_of_tensorrt_outlives_the_device_when_a_plan_is_rejected(spec: ModelSpec) -> None:
+    """A runtime that is freed after the context crashes; the exception holds what it came from."""
+    device = FakeDevice()
+    trt, alive = FakeTensorRT(device), list[weakref.ref[object]]()
+    make = trt.Runtime
+
+    def make_runtime(logger: object) -> object:
+        runtime = make(logger)
+        alive.append(weakref.ref(runtime))
+        return runtime
+
+    trt.Runtime = make_runtime  # type: ignore[assignment, method-assign]
+    with pytest.raises(PlanRejected) as caught:
+        LoadedEngine(trt, b"another plan", device, logger=FakeLogger())  # type: ignore[arg-type]
+    assert caught.value.__traceback__ is not None
+    assert [reference() for reference in alive] == [None]
 
 
 class FullGpu(FakeLogger):
