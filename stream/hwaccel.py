@@ -30,7 +30,7 @@ from engine.kernels import ChromaRules, FrameKernels, Launch, Surface, compile_k
 from stream.chroma import AB_SIZE, AB_STEP, EPSILON, LUMA_SIZE, RADIUS, chroma_tables
 from stream.colorizer import Colorizer, Work, network_size
 from stream.errors import BadSink, BadSource, SourceNotFound
-from stream.frames import FrameEncoding, frame_encoding, new_frame
+from stream.frames import FrameEncoding, frame_encoding
 from stream.sources import ContainerSource
 
 log = logging.getLogger(__name__)
@@ -275,7 +275,9 @@ class CudaColorizer(Colorizer):
                 f"--hwaccel cuda takes {', '.join(_LAYOUTS)}, and NVDEC gives {layout}: "
                 "leave --hwaccel out"
             )
-        encoding = frame_encoding(new_frame(frame, layout, 16))  # its tags, on a readable format
+        tagged = av.VideoFrame(16, frame.height, layout)  # `cuda` has no components to read
+        tagged.colorspace, tagged.color_range = frame.colorspace, frame.color_range
+        encoding = frame_encoding(tagged)
         if encoding != self.encoding:
             log.info("read as %s", encoding)
         self.encoding = encoding

@@ -23,6 +23,7 @@ from stream.hwaccel import CudaColorizer, nvenc_problem, open_cuda_source, why_n
 from stream.jobs import colorize
 from stream.steady.smoothing import make_steady
 from tests.conftest import has_nvidia_gpu
+from tests.cuda_frames import CudaFrame
 from tests.fake_driver import driver, ffmpeg_takes
 from tests.fake_tensorrt import FakeDevice
 from tests.host_kernels import compile_for_host, launcher
@@ -80,12 +81,14 @@ def rows(frame: av.VideoFrame, index: int, samples: int) -> np.ndarray:
     return codes.reshape(plane.height, -1)[:, :samples] >> (6 if upper else 0)
 
 
-def luma_codes(frame: av.VideoFrame) -> np.ndarray:
+def luma_codes(frame: Any) -> np.ndarray:
+    frame = getattr(frame, "host", frame)
     return rows(frame, 0, frame.width)
 
 
-def chroma_codes(frame: av.VideoFrame) -> np.ndarray:
+def chroma_codes(frame: Any) -> np.ndarray:
     """(h, w, 2) whatever the layout."""
+    frame = getattr(frame, "host", frame)
     width = frame.planes[1].width
     if len(frame.planes) == 2:
         return rows(frame, 1, 2 * width).reshape(-1, width, 2)
@@ -100,6 +103,10 @@ def laid_out(planar: list[av.VideoFrame], layout: str) -> list[av.VideoFrame]:
         frame.pts, frame.time_base = source.pts, source.time_base
         made.append(frame)
     return made
+
+
+def on_gpu(frames: list[av.VideoFrame], device: FakeDevice) -> list[Any]:
+    return [CudaFrame(frame, device) for frame in frames]
 
 
 @pytest.mark.parametrize("color_range", [1, 2])
@@ -144,13 +151,14 @@ def compare_paths(
     expected = list(processor.colorize(grey))
     surfaces = laid_out(grey, layout)
     before = [luma_codes(frame).copy() for frame in surfaces]
+    device = FakeDevice()
     cuda = CudaColorizer(
         backend,
         steady=make_steady(steady),  # type: ignore[arg-type]
-        device=FakeDevice(),
+        device=device,
         launch=launch,
     )
-    colored = list(cuda.colorize(surfaces))
+    colored = list(cuda.colorize(on_gpu(surfaces, device)))
     cuda.close()
     assert len(colored) == len(expected) == 3
     for result, reference, luma in zip(colored, expected, before, strict=True):
@@ -190,10 +198,10 @@ def test_an_encoder_on_the_processor_gets_one_copy_in_a_format_it_takes(
     luma = luma_codes(frame).copy()
     device = FakeDevice()
     cuda = CudaColorizer(backend, pix_fmts=takes, device=device, launch=launch)
-    [result] = cuda.colorize([frame])
+    [result] = cuda.colorize(on_gpu([frame], device))
     cuda.close()
     assert isinstance(result, av.VideoFrame)
-    assert result.format.name == expected
+    assert result.format.name == (expected if takes else "cuda")
     assert np.array_equal(luma_codes(result), luma)
     assert np.array_equal(chroma_codes(result), chroma_codes(frame))
     assert (result.pts, result.colorspace, result.color_range) == (0, 1, 1)
@@ -202,9 +210,10 @@ def test_an_encoder_on_the_processor_gets_one_copy_in_a_format_it_takes(
 def test_ten_bit_frames_are_never_cut_to_eight(
     launch: Callable[..., None], backend: OnnxRuntimeBackend
 ) -> None:
-    cuda = CudaColorizer(backend, pix_fmts={"yuv420p"}, device=FakeDevice(), launch=launch)
+    device = FakeDevice()
+    cuda = CudaColorizer(backend, pix_fmts={"yuv420p"}, device=device, launch=launch)
     with pytest.raises(BadSink, match="takes no yuv420p10le"):
-        list(cuda.colorize(frames("p010le", 1)))
+        list(cuda.colorize(on_gpu(frames("p010le", 1), device)))
     cuda.close()
 
 
@@ -214,7 +223,7 @@ def test_a_size_that_changes_on_the_way_is_followed(
     device = FakeDevice()
     cuda = CudaColorizer(backend, device=device, launch=launch)
     small, large = frames("nv12", 1), frames("nv12", 1, width=320, height=240)
-    results = list(cuda.colorize([*small, *large, *frames("nv12", 1)]))
+    results = list(cuda.colorize(on_gpu([*small, *large, *frames("nv12", 1)], device)))
     cuda.close()
     assert [(r.width, r.height) for r in results] == [(192, 108), (320, 240), (192, 108)]  # type: ignore[union-attr]
     assert np.array_equal(chroma_codes(results[0]), chroma_codes(results[2]))  # type: ignore[arg-type]
@@ -224,18 +233,21 @@ def test_a_size_that_changes_on_the_way_is_followed(
 def test_other_layouts_say_to_leave_the_option_out(
     launch: Callable[..., None], backend: OnnxRuntimeBackend, pix_fmt: str
 ) -> None:
-    cuda = CudaColorizer(backend, device=FakeDevice(), launch=launch)
+    device = FakeDevice()
+    cuda = CudaColorizer(backend, device=device, launch=launch)
     with pytest.raises(BadSource, match="leave --hwaccel out"):
-        list(cuda.colorize(frames(pix_fmt, 1)))
+        list(cuda.colorize(on_gpu(frames(pix_fmt, 1), device)))
+    device.default.synchronize()
     cuda.close()
 
 
 def test_an_odd_picture_is_not_given_to_an_encoder_that_would_crop_it(
     launch: Callable[..., None], backend: OnnxRuntimeBackend
 ) -> None:
-    cuda = CudaColorizer(backend, pix_fmts={"yuv420p"}, device=FakeDevice(), launch=launch)
+    device = FakeDevice()
+    cuda = CudaColorizer(backend, pix_fmts={"yuv420p"}, device=device, launch=launch)
     with pytest.raises(BadSink, match="191x108 with half-size chroma"):
-        list(cuda.colorize(frames("nv12", 1, width=191)))
+        list(cuda.colorize(on_gpu(frames("nv12", 1, width=191), device)))
     cuda.close()
 
 
