@@ -37,7 +37,8 @@ from engine.tensorrt_backend import Plan, find_plan, open_plan
 from engine.tensorrt_engine import LoadedEngine
 from stream.colorizer import Colorizer
 from stream.frames import frame_encoding, plane_view
-from stream.hwaccel import CudaColorizer, nvenc_problem, open_cuda_source
+from stream.hwaccel import CudaColorizer
+from stream.nvdec import nvenc_problem, open_cuda_source
 from stream.pipeline import run
 from stream.sinks import open_sink
 from stream.sources import open_source

@@ -24,6 +24,12 @@ _REASONS = {
     804: "a CUDA compatibility library is loaded that this GPU does not support",
 }
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+# What the driver brings beside CUDA for video; containers leave it out unless asked.
+_VIDEO = (
+    {"NVDEC": "nvcuvid.dll", "NVENC": "nvEncodeAPI64.dll"}
+    if sys.platform == "win32"
+    else {"NVDEC": "libnvcuvid.so.1", "NVENC": "libnvidia-encode.so.1"}
+)
 _BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC
 
 
@@ -87,6 +93,18 @@ def gpu_count(*, library: str = LIBRARY) -> int:
     if count.value < 1:
         _check(100)
     return count.value
+
+
+def missing_library(unit: str) -> str | None:
+    """What the driver lacks for NVDEC or NVENC, and how a container gets it; None where all is."""
+    try:
+        ctypes.CDLL(_VIDEO[unit])
+    except OSError:
+        return (
+            f"{unit} needs the driver's {_VIDEO[unit]}, which is missing: start a container with "
+            "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+        )
+    return None
 
 
 def check_driver(gpu: Gpu, cuda_major: int, needed_by: str) -> None:

@@ -63,8 +63,7 @@ def choose_encoder(options: EncodeOptions, suffix: str) -> str:
         raise BadSink(f"unknown encoder {options.encoder!r}: one of {', '.join(ENCODERS)}")
     codec = (options.codec or "").lower()
     if options.encoder in ("nvenc", "qsv", "amf"):
-        family = {"h265": "hevc", "": "h264"}.get(codec, codec)
-        name = f"{family}_{options.encoder}"
+        name = hardware_encoder(options.codec, options.encoder)
     elif options.encoder == "x264":
         name = "libx264"
     elif codec:
@@ -79,6 +78,13 @@ def choose_encoder(options: EncodeOptions, suffix: str) -> str:
     if codec_info.type != "video":
         raise BadSink(f"{name} is no video encoder")
     return name
+
+
+def hardware_encoder(codec: str | None, kind: str) -> str:
+    """FFmpeg's name for a codec's encoder in hardware: `hevc_nvenc` for h265."""
+    name = (codec or "").lower()
+    family = {"h265": "hevc", "": "h264"}.get(name, name)
+    return f"{family}_{kind}"
 
 
 def supported_pix_fmts(encoder: str) -> set[str]:

@@ -1,10 +1,10 @@
 """`--hwaccel cuda`: frames are decoded, coloured and encoded without leaving the GPU.
 
-NVDEC's surfaces are reached by DLPack: 4:2:0, 4:2:2 and 4:4:4 of any size, as far as the GPU
-decodes them. The luma stays where it is; only L at the network's size comes to the host, for
-temporal smoothing, and ab goes back. The chroma is written into the surface itself: unless told
-otherwise (AV_HWACCEL_FLAG_UNSAFE_OUTPUT), FFmpeg hands out a copy of the decoder's reference, so
-later pictures do not suffer and any number may be held.
+NVDEC's surfaces are reached by DLPack: 4:2:0 in 8 or 10 bit, of any size. The luma stays where it
+is; only L at the network's size comes to the host, for temporal smoothing, and ab goes back. The
+chroma is written into the surface itself: unless told otherwise (AV_HWACCEL_FLAG_UNSAFE_OUTPUT),
+FFmpeg hands out a copy of the decoder's reference, so later pictures do not suffer and any number
+may be held.
 
 No GPU has run this yet; all but decoder and encoder is tested on frames of these layouts in host
 memory, with the kernels built for the processor.
@@ -14,24 +14,20 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
-import av.error
 import numpy as np
-from av.codec.hwaccel import HWAccel
 
 from engine import dlpack
 from engine.cuda import Device, PyCudaDevice
-from engine.driver import NoGpu, find_gpu, use_blocking_sync
+from engine.driver import find_gpu
 from engine.kernels import ChromaRules, FrameKernels, Launch, Surface, compile_kernels
 from stream.chroma import AB_SIZE, AB_STEP, EPSILON, LUMA_SIZE, RADIUS, chroma_tables
 from stream.colorizer import Colorizer, Work, network_size
-from stream.errors import BadSink, BadSource, SourceNotFound
+from stream.errors import BadSink, BadSource
 from stream.frames import FrameEncoding, frame_encoding
-from stream.sources import ContainerSource
+from stream.nvdec import is_cropped
 
 log = logging.getLogger(__name__)
 
@@ -40,122 +36,17 @@ log = logging.getLogger(__name__)
 class _Layout:
     """How NVDEC lays a picture out, and what a copy of it is called on the processor."""
 
-    shift: int = 0  # codes lie in the upper bits
-    planar: bool = False  # Cb and Cr each have a plane; else they alternate in one
-    copies: tuple[str, ...] = ()  # the same codes, the format that costs least first
+    shift: int  # codes lie in the upper bits
+    copies: tuple[str, ...]  # the same codes, the format that costs least first
 
 
 _LAYOUTS = {
-    "nv12": _Layout(copies=("nv12", "yuv420p")),
-    "p010le": _Layout(shift=6, copies=("yuv420p10le",)),
-    "nv16": _Layout(copies=("yuv422p",)),
-    "p210le": _Layout(shift=6, copies=("yuv422p10le",)),
-    "yuv444p": _Layout(planar=True, copies=("yuv444p",)),
-    "yuv444p10msble": _Layout(shift=6, planar=True, copies=("yuv444p10le",)),
-}
-# What a film says it is, and what NVDEC makes of it; not every GPU decodes each of them.
-_DECODED = {
-    **dict.fromkeys(("yuv420p", "yuvj420p"), "nv12"),
-    "yuv420p10le": "p010le",
-    **dict.fromkeys(("yuv422p", "yuvj422p"), "nv16"),
-    "yuv422p10le": "p210le",
-    **dict.fromkeys(("yuv444p", "yuvj444p"), "yuv444p"),
-    "yuv444p10le": "yuv444p10msble",
+    "nv12": _Layout(0, ("nv12", "yuv420p")),
+    "p010le": _Layout(6, ("yuv420p10le",)),
 }
 
 
-def why_not(path: str | Path, *, device: int = 0) -> str | None:
-    """Why a film's frames cannot stay on the GPU, or None: one frame is decoded to find out.
-
-    Raises BadSource when there is no GPU at all, SourceNotFound when there is no film.
-    """
-    name = _existing(path)
-    try:
-        with av.open(name, metadata_errors="replace") as plain:
-            contexts = [stream.codec_context for stream in plain.streams.video]
-            films = [(c.pix_fmt, c.width, c.height) for c in contexts]
-    except av.error.FFmpegError:
-        return None  # whoever opens it next says what is wrong with it
-    for pix_fmt, width, height in films:
-        if pix_fmt not in _DECODED:
-            return f"the GPU decodes no {pix_fmt}"
-        if _cropped(_DECODED[pix_fmt], width, height):
-            return f"{width}x{height} needs chroma of full size"
-    try:
-        find_gpu(device)
-    except NoGpu as error:
-        raise BadSource(f"--hwaccel cuda: {error}") from error
-    try:
-        with _open(name, device) as container:
-            codec = container.streams.video[0].codec_context
-            next(container.decode(video=0), None)
-            # PyAV decodes in software where NVDEC knows nothing of the codec.
-            return None if codec.is_hwaccel else f"NVDEC does not decode {codec.name}"
-    except (av.error.FFmpegError, NotImplementedError, RuntimeError) as error:
-        return _reason(error, device)
-
-
-def open_cuda_source(
-    path: str | Path,
-    *,
-    device: int = 0,
-    start_seconds: float = 0.0,
-    duration_seconds: float | None = None,
-) -> ContainerSource:
-    """Opens a film whose frames NVDEC decodes and keeps on the GPU.
-
-    Raises:
-        SourceNotFound: no such file.
-        BadSource: no NVIDIA driver, or NVDEC does not decode this codec.
-    """
-    name = _existing(path)
-    try:
-        container = _open(name, device)
-    except (av.error.FFmpegError, NotImplementedError, NoGpu) as error:
-        raise BadSource(f"--hwaccel cuda cannot open {name}: {_reason(error, device)}") from error
-    for stream in container.streams.video:
-        if not stream.codec_context.is_hwaccel:  # PyAV would decode it in software
-            codec = stream.codec_context.name
-            container.close()
-            raise BadSource(f"NVDEC does not decode {codec}: leave --hwaccel out")
-    return ContainerSource(
-        name, container, start_seconds=start_seconds, duration_seconds=duration_seconds
-    )
-
-
-def _existing(path: str | Path) -> str:
-    if not Path(path).exists():
-        raise SourceNotFound(f"no such file: {path}")
-    return str(path)
-
-
-def _open(name: str, device: int) -> Any:
-    use_blocking_sync(device)  # TensorRT may have made the context by now
-    accel = HWAccel(
-        "cuda",
-        device=str(device),
-        is_hw_owned=True,
-        allow_software_fallback=False,
-        options={"primary_ctx": "1"},  # the context that TensorRT and PyCUDA use as well
-    )
-    return av.open(name, hwaccel=accel, metadata_errors="replace")
-
-
-def nvenc_problem(codec: str = "h264", device: int = 0, pix_fmt: str = "yuv420p") -> str | None:
-    """Why NVENC cannot be used, or None. Data-centre GPUs decode, but have no encoder.
-
-    Args:
-        pix_fmt: of the film; 4:2:2 and 4:4:4 are not for every GPU.
-    """
-    try:
-        context: Any = av.CodecContext.create(f"{codec}_nvenc", "w")
-        context.width, context.height = 256, 256
-        context.pix_fmt = _DECODED.get(pix_fmt, "yuv420p")
-        context.time_base = Fraction(1, 25)
-        context.open()
-    except (av.error.FFmpegError, ValueError) as error:
-        return _reason(error, device)
-    return None
+_NOTHING = np.empty(0, np.float32)
 
 
 @dataclass
@@ -190,9 +81,10 @@ class CudaColorizer(Colorizer):
         device, launch = self.device, self.launch
         if device is None or launch is None:
             gpu = find_gpu(self.index)
+            cubin = compile_kernels(gpu.compute_capability)
             device = PyCudaDevice(self.index)
             with device.current():
-                launch = device.kernels(compile_kernels(gpu.compute_capability))
+                launch = device.kernels(cubin)
         self._device, self._launch = device, launch
         with device.current():
             # FFmpeg works in the default stream, and a blocking one waits for it.
@@ -201,7 +93,7 @@ class CudaColorizer(Colorizer):
         self._geometry: object = None
         self._L: Any = None  # device and pinned memory for one picture, in and out
         self._ab: Any = None
-        self._L_host = self._ab_host = np.empty(0, np.float32)
+        self._L_host = self._ab_host = _NOTHING
 
     def begin(self, frame: av.VideoFrame) -> DeviceWork:
         """Takes L from a frame on the GPU and hands it to the network."""
@@ -250,7 +142,7 @@ class CudaColorizer(Colorizer):
         """The frame as the sink takes it: as it is, or downloaded once."""
         if not self.pix_fmts or frame.format.name in self.pix_fmts:
             return frame
-        if _cropped(_layout(frame), frame.width, frame.height):
+        if is_cropped(_layout(frame), frame.width, frame.height):
             raise BadSink(
                 f"the encoder takes no {frame.width}x{frame.height} with half-size chroma: "
                 "leave --hwaccel out"
@@ -320,7 +212,8 @@ class CudaColorizer(Colorizer):
                 chroma_size=(chroma_size[0], chroma_size[1]),
                 network_size=size,
             )
-            self._L, self._ab = self._device.alloc(4 * area), self._device.alloc(8 * area)
+            self._L = self._device.alloc(4 * area)
+            self._ab = self._device.alloc(8 * area)
             self._L_host = self._device.pinned((area,), np.float32)
             self._ab_host = self._device.pinned((2 * area,), np.float32)
         self._geometry = geometry
@@ -329,15 +222,11 @@ class CudaColorizer(Colorizer):
     def _release(self) -> None:
         if self._kernels is not None:
             self._kernels.close()
-            self._device.free(self._L)
-            self._device.free(self._ab)
+        for memory in (self._L, self._ab):  # the GPU may have had no room for them
+            if memory is not None:
+                self._device.free(memory)
         self._kernels = self._geometry = self._L = self._ab = None
-
-
-def _cropped(layout: str, width: int, height: int) -> bool:
-    """Whether an encoder that takes whole chroma samples only would lose a row or a column."""
-    pix_fmt = av.VideoFormat(layout)
-    return bool(width % (4 // pix_fmt.chroma_width(4)) or height % (4 // pix_fmt.chroma_height(4)))
+        self._L_host = self._ab_host = _NOTHING  # pinned memory goes with its context
 
 
 def _layout(frame: av.VideoFrame) -> str:
@@ -351,7 +240,7 @@ def _surfaces(frame: av.VideoFrame, memory: list[dlpack.Tensor]) -> list[Surface
     surfaces = []
     for number, component in enumerate(pix_fmt.components):
         tensor = memory[component.plane]
-        second = number == 2 and not layout.planar
+        second = number == 2  # Cb and Cr alternate
         surfaces.append(
             Surface(
                 tensor.address + second * tensor.item_bytes,
@@ -365,14 +254,3 @@ def _surfaces(frame: av.VideoFrame, memory: list[dlpack.Tensor]) -> list[Surface
             )
         )
     return surfaces
-
-
-def _reason(error: Exception, device: int) -> str:
-    """FFmpeg says "Operation not permitted" for every way in which there is no GPU."""
-    if not isinstance(error, PermissionError | NotImplementedError):
-        return str(error)
-    try:
-        gpu = find_gpu(device)
-    except NoGpu as missing:
-        return str(missing)
-    return f"{gpu.name} has no hardware for this codec"

@@ -19,9 +19,10 @@ from stream.encode import EncodeOptions
 from stream.errors import StreamError
 from stream.live.degrade import SHARES, Degrade
 from stream.live.latency import Latency
+from stream.live.network import without_password
 from stream.live.uri import is_live
 from stream.pipeline import run
-from stream.plan import Job, plan_jobs
+from stream.plan import Job, is_no_film, plan_jobs
 from stream.progress import Progress
 from stream.publish.encoder import check_intra_refresh
 from stream.publish.sink import credentials_for
@@ -122,14 +123,18 @@ def _where_frames_lie(job: Job, settings: Settings) -> Settings:
     """Leaves `--hwaccel cuda` out, in one line, for a film that the GPU cannot hold."""
     if settings.hwaccel != "cuda":
         return settings
-    from stream.hwaccel import why_not
+    from stream.nvdec import why_not
 
-    problem: str | None = "--compare makes frames of double width"
-    if not settings.compare:
+    if is_live(job.source, settings.live) or is_no_film(job.source):
+        problem: str | None = "it is no film file"
+    elif settings.compare:
+        problem = "--compare makes frames of double width"
+    else:
         problem = why_not(job.source, device=settings.device)
     if problem is None:
         return settings
-    name = Path(job.source).name  # of a URL, what holds no password
+    name = shown(job.source)
+    name = Path(without_password(name) if "://" in name else name).name
     log.warning("%s: its frames stay off the GPU, as without --hwaccel cuda: %s", name, problem)
     return replace(settings, hwaccel="none")
 
@@ -140,7 +145,7 @@ def _open_source(job: Job, settings: Settings) -> Source:
         "duration_seconds": settings.duration_seconds,
     }
     if settings.hwaccel == "cuda":
-        from stream.hwaccel import open_cuda_source
+        from stream.nvdec import open_cuda_source
 
         return open_cuda_source(job.source, device=settings.device, **span)  # type: ignore[arg-type]
     return open_source(job.source, **span, live=settings.live)  # type: ignore[arg-type]
@@ -191,9 +196,9 @@ def _encoder(settings: Settings, pix_fmt: str) -> str:
     """NVENC for frames that are on the GPU already, unless the user chose or it is not there."""
     if settings.hwaccel != "cuda" or settings.encoder != "auto":
         return settings.encoder
-    from stream.hwaccel import nvenc_problem
+    from stream.nvdec import nvenc_problem
 
-    problem = nvenc_problem(settings.codec or "h264", settings.device, pix_fmt)
+    problem = nvenc_problem(settings.codec, settings.device, pix_fmt)
     if problem is None:
         return "nvenc"
     log.info("encoding on the processor: %s", problem)

@@ -100,6 +100,11 @@ def _is_no_file(source: str) -> bool:
     return source == "-" or source.startswith("test:") or is_live(source, LiveOptions())
 
 
+def is_no_film(source: str) -> bool:
+    """Whether a source is anything but a film's file: a picture, or what is no file at all."""
+    return _is_no_file(source) or is_still(source)
+
+
 def _beside(source: str) -> str:
     """film.mkv to film-color.mkv, in the same folder."""
     if source == "-":

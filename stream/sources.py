@@ -109,7 +109,11 @@ def open_source(
 
 
 class ContainerSource:
-    """Frames of the first video stream of anything that FFmpeg opens."""
+    """Frames of the first video stream of anything that FFmpeg opens.
+
+    Args:
+        pix_fmt: of a film whose decoder keeps its frames on a GPU, and says no more than that.
+    """
 
     live = False
 
@@ -118,6 +122,7 @@ class ContainerSource:
         name: str,
         container: Any,
         *,
+        pix_fmt: str | None = None,
         start_seconds: float = 0.0,
         duration_seconds: float | None = None,
     ) -> None:
@@ -128,9 +133,13 @@ class ContainerSource:
             container.close()
             raise BadSource(f"{name} has no video stream (it holds {kinds})")
         self.video: av.VideoStream = pictures[0]
-        self.video.thread_type = "AUTO"
         context = self.video.codec_context
-        if context is None or context.width < 1 or context.height < 1 or context.pix_fmt is None:
+        if context is None:
+            container.close()
+            raise BadSource(f"{name}: there is no decoder for its video stream")
+        if not context.is_hwaccel:
+            self.video.thread_type = "AUTO"
+        if context.width < 1 or context.height < 1 or context.pix_fmt is None:
             container.close()
             raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
         rate = self.video.average_rate or self.video.guessed_rate or Fraction(25)
@@ -150,7 +159,7 @@ class ContainerSource:
             name=name,
             width=context.width,
             height=context.height,
-            pix_fmt=context.pix_fmt,
+            pix_fmt=pix_fmt or context.pix_fmt,
             rate=rate,
             time_base=time_base,
             codec=context.name,
@@ -213,6 +222,12 @@ class ContainerSource:
         except av.error.EOFError:
             return []
         except av.error.FFmpegError as error:
+            damage = isinstance(error, av.error.InvalidDataError)
+            if self.video.codec_context.is_hwaccel and not damage:
+                # Of a decoder in hardware anything else is the GPU's: memory, surfaces, CUDA.
+                raise SourceError(
+                    f"the GPU cannot go on decoding {self.info.name}: {error.strerror or error}"
+                ) from error
             if self.damaged == 0:
                 log.warning("%s: damaged packet skipped: %s", self.info.name, error.strerror)
             self.damaged += 1

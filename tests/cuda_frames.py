@@ -26,7 +26,7 @@ class CudaFrame:
         self.host = host
         self.format = av.VideoFormat("cuda", host.width, host.height)
         self.sw_format = host.format
-        self.planes = tuple(CudaPlane(plane) for plane in host.planes)
+        self.planes = tuple(CudaPlane(plane, host.format.name) for plane in host.planes)
         for plane in host.planes:
             codes = np.frombuffer(memoryview(plane), np.uint8)
             picture = codes.copy()
@@ -43,10 +43,12 @@ class CudaFrame:
 
 
 class CudaPlane:
-    """A plane in device memory. It is no buffer."""
+    """A plane in device memory. It is no buffer, and PyAV 18.1 exports three layouts only."""
 
-    def __init__(self, plane: Any) -> None:
-        self._plane = plane
+    def __init__(self, plane: Any, layout: str) -> None:
+        self._plane, self._layout = plane, layout
 
     def __dlpack__(self) -> Any:
+        if self._layout not in ("nv12", "p010le", "p016le"):
+            raise NotImplementedError("unsupported sw_format for DLPack export")
         return self._plane.__dlpack__()
