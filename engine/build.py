@@ -66,20 +66,15 @@ class Profile:
         )
 
 
-def profile_for(spec: ModelSpec, *, batch: int = 8, size: tuple[int, int] | None = None) -> Profile:
-    """The optimization profile for a model.
+def profile_for(spec: ModelSpec, *, batch: int = 8) -> Profile:
+    """The optimization profile for a model: its own size, or every one from 1:4 to 4:1 of its area.
 
     Args:
         batch: the most pictures at once.
-        size: (H, W), for pictures of this size alone; None takes every picture from 1:4 to 4:1
-            at the model's own area.
     """
     batches = (1, max(1, batch // 2), batch)
-    if size is None and spec.fixed_size:
-        size = (spec.height, spec.width)
-    if size is not None:
-        height, width = size
-        return Profile(batches, (height,) * 3, (width,) * 3)
+    if spec.fixed_size:
+        return Profile(batches, (spec.height,) * 3, (spec.width,) * 3)
     unit = spec.multiple
     side = (spec.height * spec.width) ** 0.5
     low = max(unit, int(side / 2) // unit * unit)

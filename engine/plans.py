@@ -170,7 +170,6 @@ def prepare(
     *,
     precision: EnginePrecision = "fp16",
     device: int = 0,
-    size: tuple[int, int] | None = None,
     again: bool = False,
     cache: PlanCache | None = None,
     on_progress: OnProgress | None = None,
@@ -179,7 +178,6 @@ def prepare(
 
     Args:
         precision: of a float model; one in INT8 stays so.
-        size: (H, W) of L, for an engine of this size alone.
         again: build it even if it is there.
 
     Raises BackendUnavailable, BadModel or BuildFailed.
@@ -197,7 +195,7 @@ def prepare(
                 f"{error}. TensorRT for RTX builds without a GPU: pip install tensorrt-rtx"
             ) from missing
     precision = precision_for(spec, precision)
-    profile = profile_for(spec, batch=LARGEST_BATCH, size=size)
+    profile = profile_for(spec, batch=LARGEST_BATCH)
     key = plan_key(trt, spec, gpu, precision=precision, profile=profile)
     if again:
         cache.discard(key)

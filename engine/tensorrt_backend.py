@@ -229,7 +229,6 @@ def find_plan(
     *,
     precision: str = "auto",
     device: int = 0,
-    size: tuple[int, int] | None = None,
     cache: PlanCache | None = None,
     modules: tuple[str, ...] = MODULES,
 ) -> Plan:
@@ -237,7 +236,6 @@ def find_plan(
 
     Args:
         device: number of the GPU.
-        size: (H, W), for an engine of this size alone.
 
     Raises BackendUnavailable with the first thing that is missing.
     """
@@ -250,7 +248,7 @@ def find_plan(
     trt = load_tensorrt(modules)
     check_driver(gpu, cuda_major(trt), module_name(trt))
     chosen = precision_for(spec, precision)
-    profile = profile_for(spec, batch=LARGEST_BATCH, size=size)
+    profile = profile_for(spec, batch=LARGEST_BATCH)
     key = plan_key(trt, spec, gpu, precision=chosen, profile=profile)
     return Plan(trt, gpu, spec, chosen, profile, key, cache or PlanCache())
 

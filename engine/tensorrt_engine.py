@@ -205,7 +205,7 @@ class LoadedEngine:
             )
             raise BackendUnavailable(
                 f"the engine takes L from {takes}, not {'x'.join(map(str, shape))}: "
-                "build it for this size"
+                "take --backend openvino or onnxruntime"
             )
         missing = context.infer_shapes()
         if missing:

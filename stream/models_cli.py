@@ -49,7 +49,6 @@ def models_build(
     model: Annotated[str, typer.Argument()] = "kinema",
     device: Annotated[int, typer.Option(min=0, help="Number of the GPU.")] = 0,
     precision: Annotated[str, typer.Option(help="fp16, fp32")] = "fp16",
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="For this size alone.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Even if it is there.")] = False,
 ) -> None:
     """Compiles a TensorRT engine ahead of time, and prints what FP16 costs in colour."""
@@ -71,7 +70,6 @@ def models_build(
             read_spec(find_model(model)),
             precision=precision,  # type: ignore[arg-type]
             device=device,
-            size=_sides(size),
             again=again,
             on_progress=show,
         )
@@ -81,14 +79,3 @@ def models_build(
     print(f"{'built now  ' if made.was_built else 'was there  '} {made.reason}")
     if made.cost:
         print(made.cost)
-
-
-def _sides(text: str | None) -> tuple[int, int] | None:
-    """`192x320` to (192, 320)."""
-    if text is None:
-        return None
-    try:
-        height, width = (int(side) for side in text.lower().split("x"))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no size: use HEIGHTxWIDTH") from None
-    return height, width

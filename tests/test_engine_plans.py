@@ -172,10 +172,9 @@ def test_an_engine_is_prepared_ahead_of_time_and_once(
     assert not second.was_built
     assert second.reason.startswith("built 2")
     assert prepare(spec, cache=cache, again=True).was_built
-    single = prepare(spec, precision="fp32", size=(64, 96), cache=cache)
+    single = prepare(spec, precision="fp32", cache=cache)
     assert single.path != first.path
     assert single.cost == ""
-    assert str(single.profile) == "batch 1-4-8, 64x96"
 
 
 def test_tensorrt_builds_on_a_context_that_ffmpeg_can_share(
