@@ -2,9 +2,11 @@
 
     python -m benchmarks.gpu [--film FILE] [--heights 480,720,1080,2160] [--json FILE]
 
-Measures on one NVIDIA GPU: the engine alone at batch 1, 4 and 8, beside PyTorch in FP16 and the
-time of the copies alone; the whole path into `null:` and into x264, decoded by the processor and
-by NVDEC; FP16 against FP32; the GPU's colours against the processor's.
+Measures on one NVIDIA GPU: the engine alone at batch 1, 4 and 8, as a CUDA graph and without,
+beside PyTorch in FP16 and the time of the copies alone; the whole path into `null:` and into x264,
+decoded by the processor and by NVDEC; FP16 against FP32, on the processor and on the GPU; the
+GPU's colours, and those of NVDEC and the kernels, against the processor's. What is known is
+written after each section, and a section that fails is a row.
 
 No GPU has run this yet: there are no figures of ours to compare with.
 """
@@ -25,18 +27,16 @@ from typing import Any
 import av
 import numpy as np
 
-from engine import Backend, EngineError, find_model, read_spec
+from benchmarks.gpu_parity import fp16_rows, parity_rows
+from engine import Backend, find_model, read_spec
 from engine.build import make_logger, module_name
-from engine.color import ciede2000, dequantise, rgb_to_lab, ycbcr_to_rgb
 from engine.cuda import PyCudaDevice
 from engine.driver import NoGpu, find_gpu
-from engine.onnxruntime_backend import OnnxRuntimeBackend
 from engine.plans import measure_fp16
 from engine.spec import ModelSpec
 from engine.tensorrt_backend import Plan, find_plan, open_plan
 from engine.tensorrt_engine import LoadedEngine
 from stream.colorizer import Colorizer
-from stream.frames import frame_encoding, plane_view
 from stream.hwaccel import CudaColorizer
 from stream.nvdec import nvenc_problem, open_cuda_source
 from stream.pipeline import run
@@ -46,9 +46,8 @@ from stream.stats import Stats
 from stream.steady.smoothing import make_steady
 
 BATCHES = (1, 4, 8)
-WARM_UP, ROUNDS = 20, 200
+WARM_UP_SECONDS, ROUNDS = 2.0, 200  # clocks rise, and kernels are chosen, within a second
 CLIP_FRAMES = 600
-PARITY_FRAMES = 48
 Row = dict[str, Any]
 
 
@@ -73,45 +72,56 @@ def main() -> None:
     plan = find_plan(spec, device=arguments.device)
     print(f"{gpu}; {module_name(plan.trt)}")
     results |= {"gpu": str(gpu), "module": module_name(plan.trt)}
-    results["engine"] = show("engine alone", engine_rows(plan))
-    results["torch"] = show("PyTorch, FP16", torch_rows(spec))
+
+    def section(title: str, rows: Iterator[Row]) -> list[Row]:
+        results[title] = show(title, rows)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        return results[title]
+
+    engine = section("engine alone", engine_rows(plan))
+    section("PyTorch, FP16", torch_rows(spec))
+    fastest = max((row.get("pictures/s", 0.0) for row in engine), default=0.0)
+    heights = [int(height) for height in arguments.heights.split(",")]
     backend = open_plan(plan, batch=8)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            clips = [
-                make_clip(arguments.film, int(height), Path(folder))
-                for height in arguments.heights.split(",")
-            ]
-            for title, rows in (
-                ("decoded by NVDEC", cuda_rows(backend, clips, arguments.device)),
-                ("decoded by the processor", path_rows(backend, clips)),
-            ):
-                results[title] = show(title, rows)
-            results["parity"] = show("against the processor", parity_rows(backend, clips[0]))
+            clips = [make_clip(arguments.film, height, Path(folder)) for height in heights]
+            section("FP16 on the GPU", fp16_rows(backend))
+            section("against the processor", parity_rows(backend, clips[0], arguments.device))
+            section("decoded by NVDEC", cuda_rows(backend, clips, arguments.device, fastest))
+            section("decoded by the processor", path_rows(backend, clips))
     finally:
         backend.close()
-    print(f"NVENC: {nvenc_problem(device=arguments.device) or 'usable'}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    section("NVENC", iter([{"NVENC": nvenc_problem(device=arguments.device) or "usable"}]))
 
 
 def engine_rows(plan: Plan) -> Iterator[Row]:
     """The engine at each batch size, without the pipeline around it."""
-    engine = LoadedEngine(
-        plan.trt,
-        plan.load_or_build(),
-        PyCudaDevice(plan.gpu.index),
-        logger=make_logger(plan.trt),
-    )
-    try:
-        for batch in BATCHES:
-            yield time_engine(engine, batch, plan.spec.height, plan.spec.width)
-    finally:
-        engine.close()
+    for graphs in (True, False):
+        engine = LoadedEngine(
+            plan.trt,
+            plan.load_or_build(),
+            PyCudaDevice(plan.gpu.index),
+            logger=make_logger(plan.trt),
+            graphs=graphs,
+        )
+        try:
+            for batch in BATCHES:
+                row = time_engine(engine, batch, plan.spec.height, plan.spec.width)
+                yield {"CUDA graph": graphs} | row
+        finally:
+            engine.close()
 
 
 def time_engine(
-    engine: LoadedEngine, batch: int, height: int, width: int, rounds: int = ROUNDS
+    engine: LoadedEngine,
+    batch: int,
+    height: int,
+    width: int,
+    *,
+    rounds: int = ROUNDS,
+    warm_up_seconds: float = WARM_UP_SECONDS,
 ) -> Row:
     """Milliseconds a picture: computation, copies, and both as the backend overlaps them."""
     engine.bind(batch, height, width)
@@ -131,8 +141,8 @@ def time_engine(
         engine.start(slots[number % 2], batch)
 
     with device.current():
-        computing = timed(lambda _: compute(), engine.compute.synchronize, rounds)
-        copying = timed(lambda _: copy(), engine.compute.synchronize, rounds)
+        computing = timed(lambda _: compute(), engine.compute.synchronize, rounds, warm_up_seconds)
+        copying = timed(lambda _: copy(), engine.compute.synchronize, rounds, warm_up_seconds)
         for slot in slots:
             slot.downloaded.record(engine.compute)
 
@@ -140,7 +150,7 @@ def time_engine(
         for slot in slots:
             engine.wait(slot)
 
-    overlapped = timed(both, finish, rounds)
+    overlapped = timed(both, finish, rounds, warm_up_seconds)
     scale = 1e3 / batch
     return {
         "batch": batch,
@@ -151,11 +161,19 @@ def time_engine(
     }
 
 
-def timed(work: Callable[[int], None], finish: Callable[[], None], rounds: int) -> float:
-    """Seconds for one call of `work`, after a warm-up."""
-    for i in range(WARM_UP):
-        work(i)
-    finish()
+def timed(
+    work: Callable[[int], None],
+    finish: Callable[[], None],
+    rounds: int,
+    warm_up_seconds: float = WARM_UP_SECONDS,
+) -> float:
+    """Seconds for one call of `work`, once it has been called for so long."""
+    begin, number = time.perf_counter(), 0
+    while number < 4 or time.perf_counter() - begin < warm_up_seconds:
+        for _ in range(4):
+            work(number)
+            number += 1
+        finish()
     begin = time.perf_counter()
     for i in range(rounds):
         work(i)
@@ -193,8 +211,12 @@ def torch_rows(spec: ModelSpec) -> Iterator[Row]:
         yield {"batch": batch, "compute ms/picture": seconds * 1e3 / batch}
 
 
-def cuda_rows(backend: Backend, clips: list[Path], device: int) -> Iterator[Row]:
-    """The whole path with frames that stay on the GPU, beside NVDEC alone."""
+def cuda_rows(backend: Backend, clips: list[Path], device: int, engine_fps: float) -> Iterator[Row]:
+    """The whole path with frames that stay on the GPU, beside NVDEC alone.
+
+    Args:
+        engine_fps: of the engine alone: the path is no faster than the slower of the two.
+    """
     for clip in clips:
         source = open_cuda_source(clip, device=device)
         begin = time.perf_counter()
@@ -214,7 +236,8 @@ def cuda_rows(backend: Backend, clips: list[Path], device: int) -> Iterator[Row]
                     index=device,
                 ),
             )
-            yield row | {"NVDEC alone fps": nvdec}
+            slower = min(nvdec, engine_fps or nvdec)
+            yield row | {"NVDEC alone fps": nvdec, "of the slower part": row["fps"] / slower}
 
 
 def path_rows(backend: Backend, clips: list[Path]) -> Iterator[Row]:
@@ -255,46 +278,6 @@ def path_row(
     return {"clip": clip.stem, "sink": sink_name, "fps": stats.fps, **stages}
 
 
-def parity_rows(backend: Backend, clip: Path) -> Iterator[Row]:
-    """The same frames by this backend and by ONNX Runtime in FP32."""
-    reference = OnnxRuntimeBackend(backend.spec)
-    try:
-        frames = [
-            list(islice(colored(network, clip), PARITY_FRAMES)) for network in (backend, reference)
-        ]
-    finally:
-        reference.close()
-    differences, same = [], True
-    for one, other in zip(*frames, strict=True):
-        same = same and np.array_equal(plane_view(one, 0), plane_view(other, 0))
-        differences.append(ciede2000(lab(one), lab(other)).mean())
-    yield {
-        "frames": len(differences),
-        "luma equal": same,
-        "CIEDE2000 mean": float(np.mean(differences)),
-    }
-
-
-def colored(network: Backend, clip: Path) -> Iterator[av.VideoFrame]:
-    source = open_source(clip)
-    try:
-        for item in Colorizer(network, pix_fmts={"yuv420p"}).colorize(source):
-            if isinstance(item, av.VideoFrame):
-                yield item
-    finally:
-        source.close()
-
-
-def lab(frame: av.VideoFrame) -> np.ndarray:
-    """CIELAB (H/2, W/2, 3) of a 4:2:0 frame, at the size of its chroma."""
-    encoding = frame_encoding(frame).encoding
-    height, width = plane_view(frame, 1).shape
-    luma = plane_view(frame, 0)[: 2 * height : 2, : 2 * width : 2]
-    codes = np.stack([luma, plane_view(frame, 1), plane_view(frame, 2)], -1)
-    ycbcr = dequantise(codes[: luma.shape[0], : luma.shape[1]], encoding)
-    return rgb_to_lab(ycbcr_to_rgb(ycbcr, encoding.colorspace))
-
-
 def make_clip(film: Path, height: int, folder: Path, frames: int = CLIP_FRAMES) -> Path:
     """The film in grey at this height, repeated until it has so many frames."""
     path = folder / f"{height}p.mkv"
@@ -328,9 +311,10 @@ def show(title: str, rows: Iterator[Row]) -> list[Row]:
             cells = [f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()]
             print("  " + "; ".join(cells), flush=True)
             shown.append(row)
-    except (EngineError, OSError, ValueError) as error:
-        print(f"  not measured: {error}", flush=True)
-        shown.append({"not measured": str(error)})
+    except Exception as error:  # the sections after it are still worth their time
+        reason = f"{type(error).__name__}: {error}"
+        print(f"  not measured: {reason}", flush=True)
+        shown.append({"not measured": reason})
     return shown
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import pytest
 
-from benchmarks.gpu import make_clip, parity_rows, path_rows, time_engine
+from benchmarks.gpu import Row, make_clip, path_rows, show, time_engine
+from benchmarks.gpu_parity import fp16_rows, parity_rows
 from engine import read_spec
 from engine.onnxruntime_backend import OnnxRuntimeBackend
 from engine.tensorrt_engine import LoadedEngine
@@ -26,7 +28,7 @@ def test_the_engine_is_timed_with_all_its_buffers_in_order(tmp_path: Path, batch
     plan = write_model(tmp_path / "curve.onnx").read_bytes()
     device = FakeDevice()
     engine = LoadedEngine(FakeTensorRT(device), plan, device, logger=FakeLogger())  # type: ignore[arg-type]
-    row = time_engine(engine, batch, 64, 64, rounds=6)
+    row = time_engine(engine, batch, 64, 64, rounds=6, warm_up_seconds=0)
     assert row["batch"] == batch
     assert all(value > 0 for value in row.values())
     engine.close()
@@ -40,9 +42,28 @@ def test_the_path_is_measured_and_the_processor_agrees_with_itself(tmp_path: Pat
     rows = list(path_rows(backend, [clip]))
     assert [row["sink"] for row in rows] == ["null:", "x264"]
     assert all(row["fps"] > 0 for row in rows)
-    [parity] = parity_rows(backend, clip)
-    assert parity == {"frames": 48, "luma equal": True, "CIEDE2000 mean": 0.0}
+    parity = next(parity_rows(backend, clip))
+    assert parity == {
+        "what": "the network",
+        "frames": 48,
+        "luma equal": True,
+        "CIEDE2000 mean": 0.0,
+        "in bounds": True,
+    }
+    [fp16] = fp16_rows(backend)
+    assert (fp16["CIEDE2000 mean"], fp16["in bounds"]) == (0.0, True)
     backend.close()
+
+
+def test_a_section_that_crashes_is_a_row() -> None:
+    def rows() -> Iterator[Row]:
+        yield {"batch": 1}
+        raise IndexError("tuple index out of range")
+
+    assert show("engine", rows()) == [
+        {"batch": 1},
+        {"not measured": "IndexError: tuple index out of range"},
+    ]
 
 
 @pytest.mark.skipif(has_nvidia_gpu(), reason="says what happens without a GPU")
