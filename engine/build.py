@@ -208,6 +208,7 @@ def build_plan(
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
     config.builder_optimization_level = OPTIMIZATION_LEVEL
+    config.clear_flag(trt.BuilderFlag.TF32)  # what is in float32 has need of it: 11 bits are FP16
     shapes = builder.create_optimization_profile()
     shapes.set_shape("L", *profile.shapes)
     if config.add_optimization_profile(shapes) < 0:

@@ -65,7 +65,7 @@ def plan_key(
         if portable or gpu is None
         else ".".join(map(str, gpu.compute_capability)),
         profile=str(profile),
-        flags=f"strongly typed, optimization level {OPTIMIZATION_LEVEL}",
+        flags=f"strongly typed, no TF32, optimization level {OPTIMIZATION_LEVEL}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import onnx
 import pytest
@@ -68,6 +69,22 @@ def test_progress_rises_to_the_end(trt: ModuleType) -> None:
     assert fractions[-1] == pytest.approx(1.0)
     assert told[0].fraction < 0.2
     assert told[-1].remaining_seconds == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_is_in_float32_is_computed_in_float32(
+    trt: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT's default is TF32, whose mantissa is that of FP16."""
+    tf32 = []
+
+    class Builder(trt.Builder):  # type: ignore[name-defined, misc]
+        def build_serialized_network(self, network: Any, config: Any) -> Any:
+            tf32.append(config.get_flag(trt.BuilderFlag.TF32))
+            return super().build_serialized_network(network, config)
+
+    monkeypatch.setattr(trt, "Builder", Builder)
+    build_plan(trt, annealed_model(), Profile())
+    assert tf32 == [False]
 
 
 def test_a_build_can_be_given_up(trt: ModuleType) -> None:
