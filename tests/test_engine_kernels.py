@@ -246,7 +246,13 @@ def test_frames_in_device_memory_are_coloured_like_those_of_the_reference(
     assert np.abs(L - expected_L).max() <= (0.6 if encoding.bit_depth == 8 else 0.15)
 
 
-SIZES = [((54, 96), (270, 480)), ((135, 241), (61, 97)), ((7, 9), (1, 1)), ((40, 40), (40, 40))]
+SIZES = [
+    ((54, 96), (270, 480)),
+    ((1080, 1920), (176, 368)),
+    ((135, 241), (61, 97)),
+    ((7, 9), (1, 1)),
+    ((40, 40), (40, 40)),
+]
 
 
 @pytest.mark.parametrize(("source", "target"), SIZES)
