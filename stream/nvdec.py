@@ -40,6 +40,8 @@ def why_not(path: str | Path, *, device: int = 0) -> str | None:
 
     Raises BadSource when there is no GPU at all, SourceNotFound when there is no film.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        return "it is no film file"  # a named pipe, which can be read once
     name = _existing(path)
     try:
         film = _look_into(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -232,6 +233,13 @@ def test_what_is_no_film_file_takes_the_ordinary_path(
     assert len(said) == 1
     assert said[0].endswith("it is no film file")
     assert sink.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_not_read_to_find_out(tmp_path: Path) -> None:
+    pipe = tmp_path / "film.y4m"
+    os.mkfifo(pipe)
+    assert why_not(pipe) == "it is no film file"
 
 
 @pytest.mark.parametrize(
