@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from engine.spec import ModelSpec
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino as ov  # noqa: E402
 
+SIZES = 2  # that keep a compiled model of their own; a live picture has two, whole and rough
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
@@ -26,8 +29,21 @@ def abilities() -> str:
     return f"{ov.__version__.split('-')[0]}, {precision}"
 
 
+@dataclass(eq=False)
+class Compiled:
+    """A model ready to run, and the infer requests of it that rest."""
+
+    model: ov.CompiledModel
+    idle: list[ov.InferRequest] = field(default_factory=list)
+
+
 class OpenVINOBackend:
-    """Backend over one compiled model and a few infer requests that overlap."""
+    """Backend over a compiled model and a few infer requests that overlap.
+
+    A run that is cancelled leaves a graph of its size half-way: OpenVINO (2026.4) then takes
+    other sizes for that one, and answers in wrong shapes or not at all. So a compiled model of
+    which a run was cancelled goes on with that size alone, and other sizes get one of their own.
+    """
 
     name = "openvino"
     takes_any_size = True  # and goes from one to another without preparation
@@ -59,12 +75,9 @@ class OpenVINOBackend:
         }
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
-        try:
-            self._compiled = core.compile_model(core.read_model(spec.path), "CPU", config)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise BadModel(f"OpenVINO cannot run {spec.path}: {reason}") from error
-        self._idle: list[ov.InferRequest] = []
+        self._core, self._config = core, config
+        self._any: Compiled | None = self._compile()  # takes every size
+        self._of_one_size: dict[tuple[int, ...], Compiled] = {}  # by the shape of L
         cpu = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
         version = ov.__version__.split("-")[0]
         words = f"int8 and {precision}" if spec.quantization else precision
@@ -74,26 +87,53 @@ class OpenVINOBackend:
         return self.submit(L).result()
 
     def submit(self, L: NDArray[np.float32]) -> OpenVINOPending:
-        request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+        compiled = self._of_one_size.get(L.shape) or self._any
+        if compiled is None:
+            compiled = self._any = self._compile()
+        idle = compiled.idle
+        request = idle.pop() if idle else compiled.model.create_infer_request()
         request.start_async({"L": L}, share_inputs=True)
-        return OpenVINOPending(request, L, self._idle)
+        return OpenVINOPending(request, L, compiled, self._cancelled)
 
     def close(self) -> None:
-        self._idle.clear()
+        self._any = None
+        self._of_one_size.clear()
+
+    def _compile(self) -> Compiled:
+        try:
+            model = self._core.read_model(self.spec.path)
+            return Compiled(self._core.compile_model(model, "CPU", self._config))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise BadModel(f"OpenVINO cannot run {self.spec.path}: {reason}") from error
+
+    def _cancelled(self, compiled: Compiled, shape: tuple[int, ...]) -> None:
+        if compiled is self._any:
+            self._any = None
+            if len(self._of_one_size) == SIZES:
+                del self._of_one_size[next(iter(self._of_one_size))]
+            self._of_one_size[shape] = compiled
 
 
 class OpenVINOPending:
-    """One infer request under way; its request goes back to `idle` when the result is read."""
+    """One infer request under way; it rests again when the result is read."""
 
-    def __init__(self, request: ov.InferRequest, L: NDArray[np.float32], idle: list) -> None:
+    def __init__(
+        self,
+        request: ov.InferRequest,
+        L: NDArray[np.float32],
+        compiled: Compiled,
+        cancelled: Callable[[Compiled, tuple[int, ...]], None],
+    ) -> None:
         self._request = request
         self._L = L  # shared with the request, so it must live as long
-        self._idle = idle
+        self._compiled = compiled
+        self._cancelled = cancelled
 
     def result(self) -> NDArray[np.float32]:
         self._request.wait()
         ab = self._request.get_tensor("ab").data.copy()
-        self._idle.append(self._request)
+        self._compiled.idle.append(self._request)
         return ab
 
     def done(self) -> bool:
@@ -103,4 +143,5 @@ class OpenVINOPending:
         self._request.cancel()
         with suppress(RuntimeError):  # that it was cancelled
             self._request.wait()
-        self._idle.append(self._request)
+        self._compiled.idle.append(self._request)
+        self._cancelled(self._compiled, self._L.shape)

@@ -182,6 +182,13 @@ class Colorizer:
         self.encoding = other.encoding
         if self.degrade is not None and period_seconds is not None:
             self.degrade.expect(stats, period_seconds)
+        if self._in_background:  # the first time that work is dropped takes long as well
+            work = other.begin(frame)
+            cast(Background, work.pending).cancel()
+            size = network_size(
+                self.backend.spec, frame.width, frame.height, work.turns, share=FIRST_LOOK
+            )
+            self.backend.submit(resize(work.L, *size[::-1])[None, None]).result()
 
     def close(self) -> None:
         """Frees what the colorizer holds; the backend is the caller's."""
