@@ -22,6 +22,7 @@ from stream.encode import (
     supported_pix_fmts,
 )
 from stream.errors import BadSink, SinkError, SinkExists
+from stream.packets import with_decode_times
 from stream.remux import Copies
 from stream.sources import Item, Source, is_cover
 
@@ -181,7 +182,7 @@ class FileSink:
 
     def _end(self) -> None:
         with self._errors():
-            self._container.mux(self._stream.encode(None))
+            self._container.mux(with_decode_times(self._stream.encode(None)))
             self._container.close()
 
     @contextmanager

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from engine import find_model, load, read_spec
-from engine.build import build_plan, graph_for, load_tensorrt, profile_for
+from engine.build import Profile, build_plan, graph_for, load_tensorrt
 from engine.cache import PlanCache
 from engine.errors import BackendUnavailable
 from engine.fp16 import unpack
@@ -92,10 +92,11 @@ def test_tensorrt_builds_an_engine_from_it(source: Path, data: Path, tmp_path: P
     except BackendUnavailable as error:
         pytest.skip(str(error))
     spec = read_spec(quantize(source, [data], tmp_path / "int8.onnx").path)
-    built = build_plan(trt, graph_for(spec, "int8"), profile_for(spec, size=(64, 64)))
+    profile = Profile(heights=(64,) * 3, widths=(64,) * 3)
+    built = build_plan(trt, graph_for(spec, "int8"), profile)
     assert built.tensors["L"] == ("float", (-1, 1, -1, -1))
     if not has_nvidia_gpu():
-        prepared = prepare(spec, size=(64, 64), cache=PlanCache(tmp_path / "plans"))
+        prepared = prepare(spec, cache=PlanCache(tmp_path / "plans"))
         assert prepared.precision == "int8"
         assert prepared.cost.startswith("1 convolutions; INT8 against FP32")
         assert "signed codes" in prepared.cost
