@@ -127,7 +127,8 @@ def read_clip(clip: Path, *, max_frames: int) -> NDArray[np.float32]:
                 if len(frames) == max_frames:
                     break
     except (av.error.FFmpegError, IndexError) as error:
-        raise DataError(f"{clip} is not a readable video: {error}") from error
+        reason = getattr(error, "strerror", None) or "it has no video stream"
+        raise DataError(f"{clip} is not a readable video: {reason}") from error
     if len(frames) < 2:
         raise DataError(f"{clip} has {len(frames)} frames; at least two are needed")
     return np.stack(frames)

@@ -65,7 +65,7 @@ def test_a_coloured_file_is_measured_as_it_is(tmp_path: Path) -> None:
 def test_unreadable_and_single_frame_clips_are_one_clear_error(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mkv"
     broken.write_bytes(b"no video here")
-    with pytest.raises(DataError, match="not a readable video"):
+    with pytest.raises(DataError, match="not a readable video: Invalid data found"):
         evaluate_video.evaluate_video([], [broken])
     with pytest.raises(DataError, match="too small for its motion"):
         evaluate_video.evaluate_video([], [color_clip(tmp_path / "low.mkv", height=8)])
