@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.errors import EngineError
-from engine.outputs import check_writable
 from stream.errors import StreamError
 from stream.models_cli import app as models_app
 
@@ -185,6 +184,7 @@ def colorize(
     from stream.jobs import open_network, run_job
     from stream.live.uri import LiveOptions, is_live, size_of
     from stream.plan import plan_jobs
+    from stream.report import check_report
     from stream.settings import Settings
 
     settings = Settings(
@@ -222,10 +222,11 @@ def colorize(
         metrics=metrics,
         user=user,
     )
-    if report is not None:
-        check_writable(report)
     outputs = output or []
     jobs = plan_jobs(sources, outputs[0] if outputs else None, more=outputs[1:], cuts=cuts)
+    if report is not None:
+        inputs = [Path(model), *([] if cuts is None else [cuts])]
+        check_report(report, jobs, inputs=inputs, overwrite=overwrite)
     reports, failures = [], []
     live = any(is_live(job.source, settings.live) for job in jobs)
     with open_network(settings, live=live) as network:

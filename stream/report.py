@@ -3,16 +3,54 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
+from engine.outputs import check_writable
 from stream.colorizer import Colorizer
+from stream.errors import BadSink, SinkExists
 from stream.live.latency import Latency
+from stream.plan import Job
 from stream.publish.tee import Tee
 from stream.publish.uri import shown
 from stream.sinks import Sink
 from stream.sources import Source
 from stream.stats import Stats, peak_memory_mb
+
+
+def check_report(
+    path: Path, jobs: Sequence[Job], *, inputs: Sequence[Path] = (), overwrite: bool = False
+) -> None:
+    """Fails before the work where a report cannot be written, or would cost another file.
+
+    Args:
+        inputs: files that are read beside the sources.
+        overwrite: what is there may go, whatever it is, unless this run needs it.
+
+    Raises BadSink, SinkExists, or the OSError that writing would end in.
+    """
+    sources = [Path(job.source) for job in jobs]
+    sinks = [Path(uri) for job in jobs for uri in (job.sink, *job.more)]
+    for role, files in (("a source", sources), ("an output", sinks), ("an input", inputs)):
+        if any(_is_same(path, file) for file in files):
+            raise BadSink(f"--report {path} is {role} of this run: give the report another name")
+    check_writable(path)
+    if path.is_file() and not overwrite and not _looks_like_json(path):
+        raise SinkExists(f"--report {path} exists and is no JSON: --overwrite replaces it")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
+
+
+def _looks_like_json(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+    return not path.stat().st_size or start.startswith((b"{", b"["))
 
 
 def make_report(

@@ -132,6 +132,35 @@ def test_a_bad_output(folder: Path, arguments: list[str], said: str) -> None:
     assert_refused(folder, said, "film.mkv", *arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "out.mkv", "--report", "film.mkv"], "film.mkv is a source of this run"),
+        (["-o", "out.mkv", "--report", "link.mkv"], "link.mkv is a source of this run"),
+        (["-o", "out.mkv", "--report", "./out.mkv"], "out.mkv is an output of this run"),
+        (["-o", "null:", "-o", "out.mkv", "--report", "out.mkv"], "is an output of this run"),
+        (["-o", "out.mkv", "--report", "tiny.onnx"], "tiny.onnx is an input of this run"),
+    ],
+)
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_a_report_never_replaces_what_the_run_reads_or_writes(
+    folder: Path, arguments: list[str], said: str, overwrite: tuple[str, ...]
+) -> None:
+    """The film itself was turned into JSON."""
+    (folder / "link.mkv").symlink_to("film.mkv")
+    assert_refused(folder, said, "film.mkv", *arguments, *overwrite)
+
+
+def test_a_report_replaces_reports_and_nothing_else_unasked(folder: Path) -> None:
+    options = ("film.mkv", "-o", "null:", "--report")
+    assert_refused(folder, "there.mkv exists and is no JSON: --overwrite", *options, "there.mkv")
+    assert run(folder, *options, "there.mkv", "--overwrite").returncode == 0
+    for there in ("", '{"old": 1}', " [\n]"):
+        (folder / "report.json").write_text(there)
+        assert run(folder, *options, "report.json").returncode == 0
+        assert json.loads((folder / "report.json").read_text())["frames_out"] == 3
+
+
 def test_the_source_under_another_name_is_not_overwritten(folder: Path) -> None:
     (folder / "link.mkv").symlink_to("film.mkv")
     assert_refused(folder, "the same file", "film.mkv", "-o", "link.mkv", "--overwrite")
