@@ -181,7 +181,7 @@ def colorize(
 ) -> None:
     """Colorizes films and pictures: SOURCE in, SINK out."""
     _start_log(quiet)
-    from stream.jobs import open_network, run_job
+    from stream.jobs import check_stills, open_network, run_job
     from stream.live.uri import LiveOptions, is_live, size_of
     from stream.plan import plan_jobs
     from stream.report import check_report
@@ -224,6 +224,7 @@ def colorize(
     )
     outputs = output or []
     jobs = plan_jobs(sources, outputs[0] if outputs else None, more=outputs[1:], cuts=cuts)
+    check_stills(jobs, settings)
     if report is not None:
         inputs = [Path(model), *([] if cuts is None else [cuts])]
         check_report(report, jobs, inputs=inputs, overwrite=overwrite)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +16,18 @@ from rich.console import Console
 from engine import Backend, load
 from stream.colorizer import Colorizer, takes_any_size
 from stream.encode import EncodeOptions
-from stream.errors import StreamError
+from stream.errors import BadSink, BadSource, StreamError
 from stream.live.degrade import SHARES, Degrade
 from stream.live.latency import Latency
 from stream.live.network import without_password
-from stream.live.uri import is_live
+from stream.live.uri import LiveOptions, is_live
 from stream.pipeline import run
 from stream.plan import Job, is_no_film, plan_jobs
 from stream.progress import Progress
 from stream.publish.encoder import check_intra_refresh
 from stream.publish.sink import credentials_for
 from stream.publish.tee import Tee
-from stream.publish.uri import shown
+from stream.publish.uri import is_stream, shown
 from stream.report import make_report
 from stream.settings import Settings
 from stream.sinks import Sink, open_sink
@@ -36,6 +36,8 @@ from stream.stats import Stats
 from stream.steady.cutlist import read_cuts
 from stream.steady.pace import Pace
 from stream.steady.smoothing import Steady, make_steady
+from stream.stills.reader import FORMATS
+from stream.stills.still import is_still
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +54,26 @@ def colorize(source: str | Path, sink: str | Path, **options: Any) -> dict[str, 
     """
     settings = Settings(**options)
     (job,) = plan_jobs([str(source)], str(sink))
+    check_stills([job], settings)
     with open_network(settings, live=is_live(job.source, settings.live)) as network:
         return run_job(job, network, settings, console=None, progress=False)
+
+
+def check_stills(jobs: Sequence[Job], settings: Settings) -> None:
+    """Raises BadSource or BadSink for still pictures that would have to become something else."""
+    for job in jobs:
+        if not is_still(job.source) or is_live(job.source, LiveOptions()):
+            continue
+        if settings.live.realtime:
+            raise BadSource(f"{job.source} is a still picture: --realtime and --loop play films")
+        for uri in (job.sink, *job.more):
+            if not (uri == "null:" or uri.startswith("window:") or _is_picture(uri)):
+                kinds = ", ".join(FORMATS)
+                raise BadSink(f"a still cannot become {shown(uri)}: use {kinds}, null: or window:")
+
+
+def _is_picture(uri: str) -> bool:
+    return is_still(uri) and not is_stream(uri) and "://" not in uri
 
 
 @contextmanager
@@ -89,10 +109,10 @@ def run_job(
     source = _open_source(job, settings)
     try:
         sink = _open_sinks(job, settings, source)
-        late_after = settings.max_latency_ms / 1000
-        latency = Latency.of(source, max_seconds=late_after) if source.live else None
-        colorizer = _make_colorizer(network, settings, source, sink)
         try:
+            late_after = settings.max_latency_ms / 1000
+            latency = Latency.of(source, max_seconds=late_after) if source.live else None
+            colorizer = _make_colorizer(network, settings, source, sink)
             bar = Progress(console, source, sink, network, shown=progress, latency=latency)
             with closing(colorizer), bar, _metrics(settings, stats, source, latency):
                 run(source, colorizer, sink, stats=stats, on_frame=bar.update, latency=latency)

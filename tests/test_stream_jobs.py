@@ -161,6 +161,44 @@ def test_a_report_replaces_reports_and_nothing_else_unasked(folder: Path) -> Non
         assert json.loads((folder / "report.json").read_text())["frames_out"] == 3
 
 
+@pytest.mark.parametrize("outputs", [("rtsp://@:0/x",), ("rtsp://@:0/x", "null:")])
+def test_an_error_after_a_server_was_opened_ends_the_process(
+    folder: Path, outputs: tuple[str, ...]
+) -> None:
+    """The server's thread kept it alive for ever."""
+    sinks = [word for output in outputs for word in ("-o", output)]
+    options = ("--steady", "live", "--cuts", "nosuch.csv")
+    assert_refused(folder, "nosuch.csv", "film.mkv", *sinks, *options)
+
+
+@pytest.mark.parametrize(
+    "sink",
+    [
+        *(
+            "-",
+            "hls:pieces",
+            "mpegts:-",
+            "rtsp://@:0/x.jpg",
+            "rtmp://host/live/key",
+            "udp://host:1",
+        ),
+        *("virtualcam:", "out.mkv"),
+    ],
+)
+def test_a_still_becomes_a_picture_and_nothing_else(folder: Path, sink: str) -> None:
+    (folder / "photo.jpg").touch()  # it is not even opened
+    said = "use .jpg, .jpeg, .png, .tif, .tiff, .webp, null: or window:"
+    assert_refused(folder, said, "photo.jpg", "-o", sink)
+    assert_refused(folder, said, "photo.jpg", "-o", "null:", "-o", sink)
+
+
+@pytest.mark.parametrize("option", ["--realtime", "--loop"])
+@pytest.mark.parametrize("sink", ["out.jpg", "null:"])
+def test_a_still_is_not_played(folder: Path, option: str, sink: str) -> None:
+    (folder / "photo.jpg").touch()
+    assert_refused(folder, "photo.jpg is a still picture", "photo.jpg", "-o", sink, option)
+
+
 def test_the_source_under_another_name_is_not_overwritten(folder: Path) -> None:
     (folder / "link.mkv").symlink_to("film.mkv")
     assert_refused(folder, "the same file", "film.mkv", "-o", "link.mkv", "--overwrite")
