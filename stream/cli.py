@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import signal
 import sys
 from fractions import Fraction
@@ -30,6 +31,7 @@ COMMANDS = (
     "devices",
 )
 FAILED, INTERRUPTED = 1, 130
+_LONGEST_SECONDS = 1e9  # 30 years
 
 app = typer.Typer(
     name="kinemacolor",
@@ -105,6 +107,13 @@ def _options(
         raise typer.Exit
 
 
+def _finite(value: float | None) -> float | None:
+    """Typer's `min` lets inf through, and in some versions nan."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
 @app.command()
 def colorize(
     sources: Annotated[
@@ -125,7 +134,9 @@ def colorize(
     steady: Annotated[
         str, typer.Option(help="Temporal smoothing: off, live, film; auto is film for files.")
     ] = "auto",
-    steady_strength: Annotated[float, typer.Option(min=0.0, help="1 is normal.")] = 1.0,
+    steady_strength: Annotated[
+        float, typer.Option(min=0.0, callback=_finite, help="1 is normal.")
+    ] = 1.0,
     every: Annotated[
         str | None,
         typer.Option(help="Infer every so many frames at least (1); auto keeps the film's rate."),
@@ -133,7 +144,9 @@ def colorize(
     cuts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Cuts from PySceneDetect (.csv) or an .edl.")
     ] = None,
-    saturation: Annotated[float, typer.Option(min=0.0, max=4.0, help="Multiplies colour.")] = 1.0,
+    saturation: Annotated[
+        float, typer.Option(min=0.0, max=4.0, callback=_finite, help="Multiplies colour.")
+    ] = 1.0,
     upsample: Annotated[str, typer.Option(help="guided, bilinear")] = "guided",
     compare: Annotated[
         bool, typer.Option("--compare", help="Grey and colour side by side.")
@@ -142,7 +155,9 @@ def colorize(
         str | None, typer.Option(help="h264, hevc, av1, vp9, ffv1, prores, or an FFmpeg encoder.")
     ] = None,
     encoder: Annotated[str, typer.Option(help="auto, x264, nvenc, qsv, amf")] = "auto",
-    crf: Annotated[float, typer.Option(min=0, max=63, help="Quality; lower is better.")] = 18.0,
+    crf: Annotated[
+        float, typer.Option(min=0, max=63, callback=_finite, help="Quality; lower is better.")
+    ] = 18.0,
     preset: Annotated[str, typer.Option(help="x264's speed names.")] = "veryfast",
     intra_refresh: Annotated[
         bool, typer.Option("--intra-refresh", help="Live, x264: no large key frames.")
@@ -151,18 +166,26 @@ def colorize(
     duration: Annotated[str | None, typer.Option(help="Stop after this much film.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Asked of a camera.")] = None,
-    fps: Annotated[float | None, typer.Option(min=0.1, help="Asked of a camera.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, max=1000.0, callback=_finite, help="Asked of a camera.")
+    ] = None,
     input_format: Annotated[str | None, typer.Option(help="Asked of a camera: mjpeg, ...")] = None,
     realtime: Annotated[bool, typer.Option("--realtime", help="A film as if live.")] = False,
     loop: Annotated[bool, typer.Option("--loop", help="Again and again, as if live.")] = False,
     give_up: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Stop waiting for a lost source.")
+        float | None,
+        typer.Option(
+            metavar="SECONDS", min=0.0, callback=_finite, help="Stop waiting for a lost source."
+        ),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="For a network source that is not there yet.")
     ] = False,
     max_latency: Annotated[
-        float, typer.Option(metavar="MS", min=1.0, help="Live frames older than that are dropped.")
+        float,
+        typer.Option(
+            metavar="MS", min=1.0, callback=_finite, help="Live frames older than that are dropped."
+        ),
     ] = 200.0,
     no_degrade: Annotated[
         bool,
@@ -331,7 +354,8 @@ def serve() -> None:
 def _every(text: str | None) -> int | Literal["auto"] | None:
     if text is None or text == "auto":
         return text  # type: ignore[return-value]  # mypy does not narrow to the literal
-    if not text.isdigit() or int(text) < 1:
+    # isdigit() takes ² as well, which int() does not; nor does it take thousands of digits.
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise typer.BadParameter(f"{text!r} is no distance: use auto, or a number from 1")
     return int(text)
 
@@ -342,11 +366,12 @@ def _seconds(text: str) -> float:
         parts = [float(part) for part in text.split(":")]
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no time: use seconds or HH:MM:SS") from None
-    if len(parts) > 3 or min(parts) < 0:
-        raise typer.BadParameter(f"{text!r} is no time: use seconds or HH:MM:SS")
     total = 0.0
     for part in parts:
         total = total * 60 + part
+    # FFmpeg counts microseconds in 64 bits; nan is on no side of anything.
+    if len(parts) > 3 or min(parts) < 0 or not total <= _LONGEST_SECONDS:
+        raise typer.BadParameter(f"{text!r} is no time: use seconds or HH:MM:SS")
     return total
 
 
