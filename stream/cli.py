@@ -7,6 +7,7 @@ import logging
 import math
 import signal
 import sys
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from engine.errors import EngineError
 from stream.errors import StreamError
@@ -30,11 +32,29 @@ COMMANDS = (
     "doctor",
     "devices",
 )
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 _LONGEST_SECONDS = 1e9  # 30 years
+
+
+class _Stopped(Exception):
+    """Ctrl-C or SIGTERM, past Typer, which makes status 130 of every KeyboardInterrupt."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Stopped(error.args[0] if error.args else signal.SIGINT) from error
+
 
 app = typer.Typer(
     name="kinemacolor",
+    cls=_Commands,
     help="Colorizes black-and-white video as it plays.",
     no_args_is_help=True,
     add_completion=False,
@@ -45,23 +65,32 @@ app.add_typer(models_app, name="models")
 console = Console(stderr=True, highlight=False, markup=False)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Entry point of the command `kinemacolor`; `colorize` may be left out."""
+def main(
+    argv: list[str] | None = None, *, handlers: Mapping[signal.Signals, Any] | None = None
+) -> None:
+    """What the command `kinemacolor` does; `colorize` may be left out.
+
+    Args:
+        handlers: of signals, set again where a KeyboardInterrupt is one line.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] not in COMMANDS and arguments[0] not in ("--help", "--version"):
         arguments.insert(0, "colorize")
-    signal.signal(signal.SIGTERM, _interrupt)
     from export import cli as export_cli
     from export.errors import ExportError
 
     export_cli.add_to(app, models_app)
     try:
+        for number, handler in (handlers or {}).items():
+            signal.signal(number, handler)
+        signal.signal(signal.SIGTERM, _interrupt)
         status = app(args=arguments, prog_name="kinemacolor", standalone_mode=False)
     except (StreamError, EngineError, ExportError) as error:
         _fail(str(error))
-    except KeyboardInterrupt:
+    except (_Stopped, KeyboardInterrupt) as error:
         console.print("stopped")
-        raise SystemExit(INTERRUPTED) from None
+        by = error.number if isinstance(error, _Stopped) else signal.SIGINT
+        raise SystemExit(128 + by) from None
     except BrokenPipeError:
         raise SystemExit(FAILED) from None
     except OSError as error:  # a folder that is not ours, a full disk
@@ -74,7 +103,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(signum)
 
 
 def _fail(message: str, status: int = FAILED) -> NoReturn:

@@ -156,7 +156,7 @@ class StageGroup:
 
     def _interrupt(self, number: int, frame: object) -> None:
         # The channels' locks are re-entrant, so this may run while the main thread holds one.
-        self._fail(KeyboardInterrupt())
+        self._fail(KeyboardInterrupt(number))
 
     def _run(self, stage: Callable[[], None]) -> None:
         try:

@@ -41,7 +41,7 @@ def colorize(source: Path | str, sink: Path | str, **settings: Any) -> dict[str,
 
 
 def command_line(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "stream.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "kinemacolor", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:

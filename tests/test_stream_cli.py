@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from engine.spec import DEFAULT_MODEL, MODELS
 from stream import cli
 from stream.doctor import Finding
 from tests import media
-from tests.command import ROOT, kinemacolor
+from tests.command import ROOT, command_line, environment, kinemacolor
 from tests.models import write_model
 from tests.test_export_data import make_folder
 
@@ -108,6 +110,31 @@ def test_quiet_prints_nothing(folder: Path) -> None:
     media.write_clip(folder / "film.mkv", frames=2)
     done = kinemacolor("film.mkv", *COLORIZE, "-o", "out.mkv", "--quiet", cwd=folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["stream", "numpy", "export.cli"])
+def test_an_interrupt_while_the_command_loads_is_one_line(
+    tmp_path: Path, number: signal.Signals, module: str
+) -> None:
+    """An import's traceback filled a page."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r} and 'kinemacolor' in sys.modules:\n"
+        f"            os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    done = subprocess.run(
+        command_line("doctor"),
+        env={**environment(), "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (128 + number, "stopped\n")
 
 
 def test_the_report_is_json(folder: Path) -> None:

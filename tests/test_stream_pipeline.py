@@ -199,7 +199,8 @@ def test_an_interrupted_run_keeps_a_file_that_plays(
     process = start(long_film, tmp_path / sink)
     process.send_signal(getattr(signal, name))
     said = process.communicate(timeout=TIMEOUT_SECONDS)[1].decode()
-    assert process.returncode == 130, said
+    assert process.returncode == 128 + getattr(signal, name), said
+    assert said.splitlines()[-1] == "stopped"
     assert "Traceback" not in said
     assert (tmp_path / sink).read_text() == "precious"
     partial = tmp_path / sink.replace(".", ".partial.")
