@@ -233,10 +233,10 @@ def colorize(
 ) -> None:
     """Colorizes films and pictures: SOURCE in, SINK out."""
     _start_log(quiet)
-    from stream.jobs import check_stills, open_network, run_job
+    from stream.jobs import Stopped, check_stills, open_network, run_job
     from stream.live.uri import LiveOptions, is_live, size_of
     from stream.plan import plan_jobs
-    from stream.report import check_report
+    from stream.report import check_report, unfinished_report
     from stream.settings import Settings
 
     settings = Settings(
@@ -280,30 +280,46 @@ def colorize(
     if report is not None:
         inputs = [Path(model), *([] if cuts is None else [cuts])]
         check_report(report, jobs, inputs=inputs, overwrite=overwrite)
-    reports, failures = [], []
+    reports: list[dict[str, Any]] = []
+    failures: list[str] = []
     live = any(is_live(job.source, settings.live) for job in jobs)
-    with open_network(settings, live=live) as network:
-        for job in jobs:
-            try:
-                reports.append(
-                    run_job(
-                        job,
-                        network,
-                        settings,
-                        console=None if quiet else console,
-                        progress=not (quiet or no_progress),
+    try:
+        with open_network(settings, live=live) as network:
+            for job in jobs:
+                try:
+                    reports.append(
+                        run_job(
+                            job,
+                            network,
+                            settings,
+                            console=None if quiet else console,
+                            progress=not (quiet or no_progress),
+                        )
                     )
-                )
-            except StreamError as error:
-                if len(jobs) == 1:
+                except StreamError as error:
+                    if len(jobs) == 1:
+                        raise
+                    reports.append(unfinished_report(job, "failed", str(error)))
+                    failures.append(_about(job.source, error))
+                    console.print(f"failed: {failures[-1]}", soft_wrap=True)
+                except Stopped as stopped:
+                    reports.append(stopped.report)
                     raise
-                failures.append(f"{job.source}: {error}")
-                console.print(f"failed: {failures[-1]}")
-    if report is not None:
-        body: Any = reports[0] if len(reports) == 1 else reports
-        report.write_text(json.dumps(body, indent=2) + "\n")
+                except KeyboardInterrupt:
+                    reports.append(unfinished_report(job, "stopped"))
+                    raise
+    finally:
+        if report is not None and reports:  # also after Ctrl-C, the only end of a live run
+            body = reports[0] if len(jobs) == 1 else reports
+            report.write_text(json.dumps(body, indent=2) + "\n")
     if failures:
         _fail(f"{len(failures)} of {len(jobs)} failed; first: {failures[0]}")
+
+
+def _about(source: str, error: StreamError) -> str:
+    """What went wrong, with the source's name once."""
+    message = " ".join(str(error).split())
+    return message if source in message else f"{source}: {message}"
 
 
 @app.command()

@@ -42,6 +42,14 @@ from stream.stills.still import is_still
 log = logging.getLogger(__name__)
 
 
+class Stopped(KeyboardInterrupt):
+    """A run that Ctrl-C or SIGTERM ended, with the report of what was done until then."""
+
+    def __init__(self, *args: object, report: dict[str, Any]) -> None:
+        super().__init__(*args)
+        self.report = report
+
+
 def colorize(source: str | Path, sink: str | Path, **options: Any) -> dict[str, Any]:
     """Colorizes one source into one sink, as the command does, and returns the report.
 
@@ -102,11 +110,14 @@ def run_job(
     """Colorizes one source into its sink and returns the report.
 
     Raises StreamError; what was written by then is removed, or kept under a name that the
-    message gives when it is long enough to be missed.
+    message gives when it is long enough to be missed. Raises Stopped after Ctrl-C: what was
+    written of a live source, which has no other end, is then whole.
     """
     stats = Stats()
     settings = _where_frames_lie(job, settings)
     source = _open_source(job, settings)
+    stopped: KeyboardInterrupt | None = None
+    kept: Path | None = None
     try:
         sink = _open_sinks(job, settings, source)
         try:
@@ -114,9 +125,16 @@ def run_job(
             latency = Latency.of(source, max_seconds=late_after) if source.live else None
             colorizer = _make_colorizer(network, settings, source, sink)
             bar = Progress(console, source, sink, network, shown=progress, latency=latency)
-            with closing(colorizer), bar, _metrics(settings, stats, source, latency):
-                run(source, colorizer, sink, stats=stats, on_frame=bar.update, latency=latency)
-            sink.finish()
+            try:
+                with closing(colorizer), bar, _metrics(settings, stats, source, latency):
+                    run(source, colorizer, sink, stats=stats, on_frame=bar.update, latency=latency)
+            except KeyboardInterrupt as error:
+                stopped = error
+            if stopped is None or (source.live and stats.frames_out):
+                sink.finish()
+                log.info("wrote %s", ", ".join(map(shown, (job.sink, *job.more))))
+            else:
+                kept = _end_early(sink, stopped)
         except BaseException as error:
             _end_early(sink, error)
             raise
@@ -124,19 +142,23 @@ def run_job(
             log.warning("%d damaged packets were skipped", source.damaged)
         if source.repaired:
             log.warning("%d frames had no time of their own, or ran backwards", source.repaired)
-        log.info("wrote %s", ", ".join(map(shown, (job.sink, *job.more))))
     finally:
         source.close()
-    return make_report(source, job.sink, sink, colorizer, stats, latency)
+    report = make_report(source, job.sink, sink, colorizer, stats, latency)
+    if stopped is not None:
+        report |= {"ended": "stopped", **({} if kept is None else {"sink": str(kept)})}
+        raise Stopped(*stopped.args, report=report) from stopped
+    return report
 
 
-def _end_early(sink: Sink, error: BaseException) -> None:
-    """Keeps what is worth keeping, and says where."""
+def _end_early(sink: Sink, error: BaseException) -> Path | None:
+    """Keeps what is worth keeping, says where, and returns it."""
     interrupted = isinstance(error, KeyboardInterrupt)
     long_enough = getattr(sink, "worth_keeping", False)
     kept = sink.abandon(keep=interrupted or long_enough)
     if kept is not None:
         log.warning("what was done until then is in %s", kept)
+    return kept
 
 
 def _where_frames_lie(job: Job, settings: Settings) -> Settings:

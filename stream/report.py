@@ -12,6 +12,7 @@ from engine.outputs import check_writable
 from stream.colorizer import Colorizer
 from stream.errors import BadSink, SinkExists
 from stream.live.latency import Latency
+from stream.live.network import without_password
 from stream.plan import Job
 from stream.publish.tee import Tee
 from stream.publish.uri import shown
@@ -66,10 +67,11 @@ def make_report(
     return {
         "source": source.info.name,
         "sink": shown(sink_uri),
+        "ended": "whole",
         "width": source.info.width,
         "height": source.info.height,
         "pix_fmt": source.info.pix_fmt,
-        "read_as": str(colorizer.encoding),
+        "read_as": None if colorizer.encoding is None else str(colorizer.encoding),
         "frames_in": stats.frames_in,
         "frames_out": stats.frames_out,
         "frames_inferred": stats.inferred,
@@ -91,6 +93,13 @@ def make_report(
         **(_live(source, stats) if source.live else {}),
         **({"sinks_dropped": sink.dropped} if isinstance(sink, Tee) else {}),
     }
+
+
+def unfinished_report(job: Job, ended: str, message: str | None = None) -> dict[str, Any]:
+    """Of a source that came to nothing: `ended` is "failed" or "stopped"."""
+    source = without_password(job.source) if "://" in job.source else job.source
+    report = {"source": source, "sink": shown(job.sink), "ended": ended}
+    return report if message is None else {**report, "error": message}
 
 
 def _live(source: Source, stats: Stats) -> dict[str, Any]:

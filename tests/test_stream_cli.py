@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -143,7 +144,35 @@ def test_the_report_is_json(folder: Path) -> None:
     assert call("film.mkv", *COLORIZE, *options) == 0
     report = json.loads((folder / "report.json").read_text())
     assert report["frames_out"] == 3
+    assert report["ended"] == "whole"
     assert report["model"]["name"] == "tiny"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_live_run_that_is_stopped_leaves_its_report_and_a_whole_file(
+    folder: Path, number: signal.Signals
+) -> None:
+    """A live run without --duration ends in no other way."""
+    media.write_clip(folder / "film.mkv", frames=10)
+    process = subprocess.Popen(
+        command_line(
+            *("film.mkv", "--loop", *COLORIZE, "-o", "out.mkv", "--report", "report.json"),
+            *("--quiet", "--preset", "ultrafast"),
+        ),
+        cwd=folder,
+        env=environment(),
+        stderr=subprocess.PIPE,
+    )
+    partial = folder / "out.partial.mkv"
+    while process.poll() is None and not (partial.exists() and partial.stat().st_size > 2000):
+        time.sleep(0.02)
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[1].decode()
+    assert (process.returncode, said) == (128 + number, "stopped\n")
+    assert not partial.exists()
+    report = json.loads((folder / "report.json").read_text())
+    assert report["ended"] == "stopped"
+    assert report["frames_out"] == len(media.read_frames(folder / "out.mkv")) > 0
 
 
 def still(width: int, height: int, index: int, bit_depth: int) -> media.Plane:

@@ -288,10 +288,38 @@ def test_one_bad_film_in_a_folder_does_not_stop_the_others(folder: Path) -> None
     (films / "notes.txt").write_text("not a film")
     done = run(folder, "films", "-o", "colored", "--report", "report.json")
     assert done.returncode == 1
-    assert "1 of 3 failed; first: films/b.mkv" in done.stderr.splitlines()[-1]
+    why = "cannot open films/b.mkv: Invalid data found when processing input"
+    assert done.stderr.splitlines()[0].startswith(f"failed: {why}")  # its name once
+    assert f"1 of 3 failed; first: {why}" in done.stderr.splitlines()[-1]
     assert sorted(p.name for p in (folder / "colored").iterdir()) == ["a.mkv", "c.mp4"]
     reports = json.loads((folder / "report.json").read_text())
-    assert [report["frames_out"] for report in reports] == [2, 2]
+    assert [report.get("frames_out") for report in reports] == [2, None, 2]
+    assert [report["ended"] for report in reports] == ["whole", "failed", "whole"]
+    assert reports[1]["source"] == "films/b.mkv"
+    assert why in reports[1]["error"]
+
+
+def test_the_report_of_two_sources_is_a_list_though_one_fails(folder: Path) -> None:
+    (folder / "a.mkv").write_text("no film")
+    done = run(folder, "a.mkv", "film.mkv", "-o", "colored", "--report", "report.json")
+    assert done.returncode == 1
+    reports = json.loads((folder / "report.json").read_text())
+    assert [report["ended"] for report in reports] == ["failed", "whole"]
+
+
+def test_a_failure_is_one_line_in_a_log(folder: Path) -> None:
+    """It was wrapped at 80 columns."""
+    name = "a-film-with-a-name-that-takes-most-of-a-line-of-eighty-columns.mkv"
+    (folder / name).write_text("no film")
+    done = subprocess.run(
+        command_line(*COLORIZE, "--model", "tiny.onnx", name, "film.mkv", "-o", "colored"),
+        cwd=folder,
+        env={**environment(), "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert len(done.stderr.splitlines()) == 2
 
 
 def test_a_whole_output_replaces_the_old_one_when_asked(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import threading
@@ -165,7 +166,7 @@ def start(film: Path, sink: Path) -> subprocess.Popen[bytes]:
         command_line(
             *("colorize", "--quiet", "--model", film.with_name("tiny.onnx")),
             *("--backend", "onnxruntime", "--steady", "off", "--preset", "ultrafast"),
-            *(film, "-o", sink, "--overwrite"),
+            *(film, "-o", sink, "--overwrite", "--report", sink.with_name("report.json")),
         ),
         env=environment(),
         stderr=subprocess.PIPE,
@@ -205,6 +206,8 @@ def test_an_interrupted_run_keeps_a_file_that_plays(
     assert (tmp_path / sink).read_text() == "precious"
     partial = tmp_path / sink.replace(".", ".partial.")
     assert 10 < plays(partial) == len(media.frame_times(partial)) < 2000
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["ended"], report["sink"]) == ("stopped", str(partial))
 
 
 @pytest.mark.parametrize("sink", ["out.mp4", "out.mkv"])
