@@ -7,7 +7,7 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -59,6 +59,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models_app, name="models")
 # Standard output may be a pipe that takes frames, so everything said goes to standard error.
@@ -74,8 +75,10 @@ def main(
         handlers: of signals, set again where a KeyboardInterrupt is one line.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0] not in COMMANDS and arguments[0] not in ("--help", "--version"):
+    if arguments and arguments[0] not in (*COMMANDS, "-h", "--help", "--version"):
         arguments.insert(0, "colorize")
+    if arguments[:1] == ["colorize"]:
+        arguments = list(_from_ffmpeg(arguments))
     from export import cli as export_cli
     from export.errors import ExportError
 
@@ -100,6 +103,17 @@ def main(
         _fail_usage(error)
         raise
     raise SystemExit(status if isinstance(status, int) else 0)
+
+
+def _from_ffmpeg(arguments: Iterable[str]) -> Iterator[str]:
+    """FFmpeg's `-ss` and `-i`, which are no options to Typer: one dash is for single letters."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            yield word
+            yield from words
+        elif word != "-i":  # what follows is the source
+            yield "--start" if word == "-ss" else word
 
 
 def _interrupt(signum: int, frame: Any) -> None:
@@ -191,9 +205,15 @@ def colorize(
     intra_refresh: Annotated[
         bool, typer.Option("--intra-refresh", help="Live, x264: no large key frames.")
     ] = False,
-    start: Annotated[str, typer.Option(help="Skip to this time (seconds or HH:MM:SS).")] = "0",
-    duration: Annotated[str | None, typer.Option(help="Stop after this much film.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output.")] = False,
+    start: Annotated[
+        str, typer.Option(help="Also -ss: skip to this time (seconds or HH:MM:SS).")
+    ] = "0",
+    duration: Annotated[
+        str | None, typer.Option("-t", "--duration", help="Stop after this much film.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("-y", "--overwrite", help="Replace an output.")
+    ] = False,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Asked of a camera.")] = None,
     fps: Annotated[
         float | None, typer.Option(min=0.1, max=1000.0, callback=_finite, help="Asked of a camera.")
@@ -371,6 +391,8 @@ def bench(
 ) -> None:
     """Measures this machine: a test picture at three sizes, without an encoder."""
     _start_log(quiet=False)
+    # How the colours of a test picture are read is no news, and it is read six times.
+    logging.getLogger("stream.colorizer").setLevel(logging.WARNING)
     from stream.bench import measure
     from stream.jobs import open_network
     from stream.settings import Settings

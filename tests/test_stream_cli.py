@@ -256,6 +256,26 @@ def test_start_and_duration(folder: Path) -> None:
     np.testing.assert_array_equal(part, whole[20:30])
 
 
+def test_the_short_names_of_ffmpeg(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    media.write_clip(folder / "film.mkv", frames=50)
+    (folder / "part.mkv").write_text("old")
+    options = ("-ss", "0.8", "-i", "film.mkv", "-t", "0.4", "-y", "-o", "part.mkv", "--quiet")
+    assert call(*options, *COLORIZE, "--codec", "ffv1") == 0
+    part, whole = media.read_luma(folder / "part.mkv"), media.read_luma(folder / "film.mkv")
+    np.testing.assert_array_equal(part, whole[20:30])
+    assert call("-h") == 0
+    assert "doctor" in capsys.readouterr().out
+    assert call("colorize", "-h") == 0
+    assert "--saturation" in capsys.readouterr().out
+
+
+def test_bench_says_nothing_of_how_test_pictures_are_read(folder: Path) -> None:
+    done = kinemacolor("bench", *COLORIZE, "--frames", "1", cwd=folder)
+    assert done.returncode == 0
+    assert "read as" not in done.stderr
+    assert "1920x1080" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("0", 0), ("90", 90), ("1:30", 90), ("01:01:30.5", 3690.5)]
 )
