@@ -93,7 +93,7 @@ def test_only_the_command_prints_or_exits() -> None:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("kinemacolor.__main__", {"stream", "engine", "export", "numpy", "av", "typer"}),
+        ("kinemacolor", {"stream", "engine", "export", "numpy", "av", "typer"}),
         ("stream.cli", {"openvino", "onnxruntime", "torch"}),
         ("stream.jobs", {"openvino", "onnxruntime", "torch", "export"}),
         ("stream.doctor", {"openvino", "onnxruntime", "torch"}),

@@ -1,4 +1,7 @@
-"""Where the command begins: imports nothing heavy before Ctrl-C is one line."""
+"""Where the command `kinemacolor` begins: nothing heavy is imported before Ctrl-C is one line.
+
+The package to import is `stream`.
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,0 @@
-"""The command `kinemacolor`; the package to import is `stream`."""
-
-__all__: list[str] = []
