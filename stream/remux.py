@@ -146,14 +146,26 @@ def _refusal(stream: Any, container: str) -> str:
         return refusal  # WebM drops it without a word
     try:
         trial = av.open(io.BytesIO(), "w", format=container)
-        _add_copy(stream, trial)
+        copy = _add_copy(stream, trial)
         trial.start_encoding()
+        if name.startswith("pcm_"):
+            # MP4 looks at where its channels stand when there is sound, and at its very end.
+            trial.mux_one(_silence(copy))
+            trial.close()
     except (ValueError, NotImplementedError, AttributeError, av.error.FFmpegError) as error:
         log.debug("%s: %s", refusal, error)
         return refusal
     with suppress(av.error.FFmpegError):  # an empty file is not what it is for
         trial.close()
     return ""
+
+
+def _silence(copy: Any) -> Any:
+    """A packet of zeros for a PCM stream."""
+    packet = av.Packet(bytes(24 * copy.codec_context.layout.nb_channels))  # whole samples of any
+    packet.pts = packet.dts = 0
+    packet.time_base, packet.stream = copy.time_base, copy
+    return packet
 
 
 def _add_copy(stream: Any, target: Any) -> Any:
@@ -167,8 +179,21 @@ def _add_copy(stream: Any, target: Any) -> Any:
         copy = target.add_stream_from_template(stream)
         copy.disposition = stream.disposition
         copy.time_base = stream.time_base
+        if target.format.name in _MP4 and stream.type == "audio":
+            _place_channels(copy)
     copy.metadata.update(stream.metadata)
     return copy
+
+
+def _place_channels(copy: Any) -> None:
+    """Gives channels that stand nowhere the usual places: MP4's PCM must say where (23003-5).
+
+    Matroska, MXF and AVI need not, and say no more than their number.
+    """
+    layout = copy.codec_context.layout
+    if layout.name == f"{layout.nb_channels} channels":  # FFmpeg's name for places unknown
+        with suppress(ValueError):  # there is no usual layout of nine, say
+            copy.codec_context.layout = f"{layout.nb_channels}c"
 
 
 def _codec_name(stream: Any) -> str:

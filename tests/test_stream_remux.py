@@ -276,3 +276,40 @@ def test_a_second_video_track_is_copied(tmp_path: Path) -> None:
 def test_chapters_of_a_part_are_not_those_of_the_whole(full_mkv: Path, tmp_path: Path) -> None:
     colorize(full_mkv, tmp_path / "result.mkv", start_seconds=0.5)
     assert chapters(tmp_path / "result.mkv") == []
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.mxf"])
+@pytest.mark.parametrize("sink", ["out.mp4", "out.mov"])
+@pytest.mark.parametrize("channels", [2, 6])
+def test_pcm_of_several_channels_goes_into_mp4(
+    tmp_path: Path, name: str, sink: str, channels: int
+) -> None:
+    """Matroska and MXF do not say where channels stand; MP4 refused that behind the last frame."""
+    clip = with_pcm(tmp_path / name, channels)
+    report = colorize(clip, tmp_path / sink, codec="h264")
+    assert report["streams_left_out"] == []
+    assert copied_bytes(tmp_path / sink, "audio") == copied_bytes(clip, "audio")
+
+
+def test_pcm_that_mp4_has_no_places_for_is_left_out_before_the_work(tmp_path: Path) -> None:
+    clip = with_pcm(tmp_path / "clip.mkv", 9)
+    report = colorize(clip, tmp_path / "out.mp4", codec="h264")
+    assert report["streams_left_out"] == ["audio stream 1: mp4 takes no pcm_s16le"]
+    assert len(media.read_frames(tmp_path / "out.mp4")) == 25
+    report = colorize(clip, tmp_path / "out.mkv")
+    assert report["streams_left_out"] == []
+
+
+def with_pcm(path: Path, channels: int) -> Path:
+    """A second of film with 16-bit PCM of so many channels, whose places are not known."""
+    subprocess.run(
+        [
+            *(media._program("ffmpeg"), "-v", "error", "-f", "lavfi"),
+            *("-i", "testsrc=size=64x48:rate=25:duration=1", "-f", "lavfi"),
+            *("-i", f"aevalsrc={'|'.join(['sin(999*t)'] * channels)}:duration=1:sample_rate=48000"),
+            *("-c:v", "mpeg2video" if path.suffix == ".mxf" else "ffv1", "-pix_fmt", "yuv420p"),
+            *("-c:a", "pcm_s16le", str(path)),
+        ],
+        check=True,
+    )
+    return path
