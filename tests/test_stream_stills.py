@@ -26,6 +26,7 @@ from stream.errors import BadSink, BadSource, SinkError, SourceError, SourceNotF
 from stream.frames import plane_view
 from stream.pipeline import run
 from stream.stills.still import StillSink, StillSource, is_still, read_still, write_still
+from stream.verify import verify
 from tests.media import moving_picture
 from tests.models import write_model
 
@@ -262,6 +263,36 @@ def test_tags_and_resolution_are_kept(tmp_path: Path, origin: str, target: str) 
         assert result.info["icc_profile"] == ICC_RGB
         xmp = result.info["xmp"]
         assert (xmp.encode() if isinstance(xmp, str) else xmp) == XMP
+
+
+RESOLUTIONS: list[dict[str, Any]] = [
+    {},
+    {"resolution": (300, 300), "resolutionunit": "INCH"},
+    {"resolution": (118.11, 118.11), "resolutionunit": "CENTIMETER"},
+    {"resolution": (2, 1), "resolutionunit": "NONE"},
+]
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS, ids=["missing", "inch", "cm", "no unit"])
+def test_a_tiffs_resolution_is_neither_invented_nor_changed(
+    tmp_path: Path, resolution: dict[str, Any]
+) -> None:
+    """Without one, 1x1 dpi was written; dots per centimetre became dots per inch."""
+    path, out = tmp_path / "in.tif", tmp_path / "out.tif"
+    if resolution:
+        tifffile.imwrite(path, grey(), metadata=None, software=False, **resolution)
+    else:
+        Image.fromarray(grey()).save(path)
+    write_still(out, *read_still(path))
+    assert tiff_resolution(out) == tiff_resolution(path)
+    assert [check.name for check in verify(path, out) if not check.passed] == []
+
+
+def tiff_resolution(path: Path) -> list[Any]:
+    with tifffile.TiffFile(path) as file:
+        tags = [file.pages.first.tags.get(tag) for tag in (282, 283, 296)]
+    values = [None if tag is None else tag.value for tag in tags]
+    return [value[0] / value[1] if isinstance(value, tuple) else value for value in values]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

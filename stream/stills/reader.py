@@ -142,7 +142,7 @@ def _read(path: Path, picture: Any) -> tuple[av.VideoFrame, StillInfo]:
         height=upright.shape[0],
         bit_depth=8 * luma.dtype.itemsize,
         orientation=orientation,
-        dpi=_dpi(picture.info.get("dpi") or (exif.get(0x011A), exif.get(0x011B))),
+        dpi=_resolution(picture, exif),
         exif=tags,
         icc=icc,
         xmp=_bytes(picture.info.get("xmp")),
@@ -235,6 +235,14 @@ def _clean_exif(exif: Any) -> bytes:
     except Exception as error:  # damaged tags raise anything
         log.warning("the EXIF tags are damaged and are left out: %s", error)
         return b""
+
+
+def _resolution(picture: Any, exif: Any) -> tuple[float, float] | None:
+    """Dots per inch, where the file says so."""
+    dpi, tagged = picture.info.get("dpi"), (exif.get(0x011A), exif.get(0x011B))
+    if picture.format == "TIFF":  # Pillow makes it 1 where it is missing; no unit is no inch
+        return _dpi(dpi) if None not in tagged else None
+    return _dpi(dpi or tagged)
 
 
 def _dpi(value: Any) -> tuple[float, float] | None:

@@ -232,7 +232,7 @@ def _encode_tiff(rgb: NDArray[Any], info: StillInfo) -> bytes:
     ifd[262], ifd[277], ifd[284] = 2, channels, 1  # RGB, SamplesPerPixel, contiguous
     if channels == 4:
         ifd[338] = 2  # ExtraSamples: alpha, not premultiplied
-    if info.dpi:
+    if info.dpi and not (info.format == "TIFF" and _X_RESOLUTION in ifd):  # it keeps its own unit
         ifd[_X_RESOLUTION], ifd[_Y_RESOLUTION] = info.dpi
         ifd[_RESOLUTION_UNIT] = 2
     if info.xmp:
