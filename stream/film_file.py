@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from stream.encode import (
 )
 from stream.errors import BadSink, SinkError, SinkExists
 from stream.packets import with_decode_times
+from stream.partial import publish, reserve
 from stream.remux import Copies
 from stream.sources import Item, Source, is_cover
 
@@ -47,40 +47,27 @@ class FileSink:
         check_target(path, source.info.name, overwrite=overwrite)
         self._path = path
         self._source = source
+        self._overwrite = overwrite
         self._trimmed = trimmed
         self._encoder = choose_encoder(options, path.suffix)
         self._settings = encoder_settings(self._encoder, options)
         self.pix_fmts = supported_pix_fmts(self._encoder)
         shown = " ".join(f"{k} {v}" for k, v in self._settings.items() if k in ("crf", "preset"))
         self.description = f"{self._encoder} {shown}".strip()
-        # Beside the output, so that the rename stays within one file system; the suffix stays
-        # last, because it names the container.
-        self.partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+        self._partial: Path | None = None  # from the first frame on, until it has its name
         self._waiting: list[Any] = []  # packets that came before the first frame
+        self._container: Any = None
         self._stream: Any = None
         self._copies: Copies | None = None
         self._seconds = 0.0
         self._scales = False
-        container_options = {}
-        if path.suffix.lower() in (".mp4", ".mov", ".m4v"):
-            # Fragments until the trailer is written: whatever kills the process, it plays.
-            container_options["movflags"] = (
-                "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
-            )
-            container_options["movie_timescale"] = str(_common_ticks(source))
-        if path.suffix.lower() in (".mkv", ".webm"):
-            # Sound may start before zero (an encoder's priming); moving it would move the film.
-            container_options["avoid_negative_ts"] = "disabled"
         with self._errors():
-            # FFmpeg opens the file with the first frame; what forbids it is better known now.
-            self.partial.touch()
-            self.partial.unlink()
+            # The first frame may be a while away; what forbids writing is better known now.
+            trial = reserve(path)
             try:
-                self._container = av.open(str(self.partial), "w", options=container_options)
-            except ValueError as error:
-                raise BadSink(
-                    f"no container for {path.name}: use .mkv, .mp4, .mov, .webm or .ts"
-                ) from error
+                self._open(trial).close()
+            finally:
+                trial.unlink(missing_ok=True)
 
     def write(self, item: Item) -> None:
         with self._errors():
@@ -105,25 +92,37 @@ class FileSink:
             )
 
     def finish(self) -> None:
-        """Writes the trailer and gives the file its name. Raises SinkError when nothing came."""
+        """Writes the trailer and gives the file its name.
+
+        Raises SinkError: nothing came, or, without `overwrite`, another file has that name now.
+        """
         if self._stream is None:
             self.abandon(keep=False)
             raise BadSink(f"no frame of {self._source.info.name} could be decoded")
         self._end()
-        os.replace(self.partial, self._path)
+        assert self._partial is not None
+        with self._errors():
+            try:
+                publish(self._partial, self._path, overwrite=self._overwrite)
+            except SinkExists:
+                self._partial = None  # whole, and not to be abandoned: the message says where it is
+                raise
 
     def abandon(self, *, keep: bool) -> Path | None:
+        partial, self._partial = self._partial, None
+        if partial is None:
+            return None
         kept = keep and self._stream is not None
         try:
             if kept:
                 self._end()
-            else:
+            elif self._container is not None:
                 self._container.close()
         except (SinkError, av.error.FFmpegError, OSError) as error:
-            log.debug("while abandoning %s: %s", self.partial, error)
-        if kept and self.partial.exists():
-            return self.partial
-        self.partial.unlink(missing_ok=True)
+            log.debug("while abandoning %s: %s", partial, error)
+        if kept and partial.exists():
+            return partial
+        partial.unlink(missing_ok=True)
         return None
 
     @property
@@ -136,9 +135,36 @@ class FileSink:
         """Whether enough is written that losing it would hurt."""
         return self._seconds >= KEEP_SECONDS
 
+    def _open(self, path: Path) -> Any:
+        """The container, whose file FFmpeg opens when it begins. Raises BadSink."""
+        options = {}
+        if path.suffix.lower() in (".mp4", ".mov", ".m4v"):
+            # Fragments until the trailer is written: whatever kills the process, it plays.
+            options["movflags"] = "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
+            options["movie_timescale"] = str(_common_ticks(self._source))
+        if path.suffix.lower() in (".mkv", ".webm"):
+            # Sound may start before zero (an encoder's priming); moving it would move the film.
+            options["avoid_negative_ts"] = "disabled"
+        try:
+            return av.open(str(path), "w", options=options)
+        except ValueError as error:
+            raise BadSink(
+                f"no container for {self._path.name}: use .mkv, .mp4, .mov, .webm or .ts"
+            ) from error
+
+    def _take_name(self) -> Path:
+        """A temporary name of this run's own; says so when there is one of another."""
+        usual = self._path.with_name(f"{self._path.stem}.partial{self._path.suffix}")
+        partial = reserve(self._path)
+        if partial != usual:
+            log.warning("%s is another run's, and stays: this one writes %s", usual, partial)
+        return partial
+
     def _begin(self, frame: av.VideoFrame) -> list[Any] | None:
         """Opens encoder and container; returns the frame's packets if that had to encode it."""
         source = self._source
+        self._partial = self._take_name()
+        self._container = self._open(self._partial)
         self._stream = add_video_stream(
             self._container, self._encoder, frame, source.info.rate, self._settings
         )

@@ -335,11 +335,15 @@ def test_a_failed_run_leaves_the_old_output_as_it_was(folder: Path) -> None:
     )
 
 
-def test_what_a_killed_run_left_is_overwritten(folder: Path) -> None:
+def test_what_a_killed_run_left_stays(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two hours of a film, perhaps, or a recording: the next run deleted it at once."""
     (folder / "out.partial.mkv").write_text("left by a killed run")
-    done = run(folder, "film.mkv", "-o", "out.mkv")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert not (folder / "out.partial.mkv").exists()
+    colorize(folder / "film.mkv", folder / "out.mkv")
+    (said,) = (text for text in caplog.messages if "partial" in text)
+    assert "out.partial.mkv is another run's, and stays" in said
+    assert "out.partial-2.mkv" in said
+    assert (folder / "out.partial.mkv").read_text() == "left by a killed run"
+    assert not (folder / "out.partial-2.mkv").exists()
     assert len(media.read_frames(folder / "out.mkv")) == 3
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +13,11 @@ import av
 import numpy as np
 import pytest
 
+from stream.encode import EncodeOptions
 from stream.errors import BadSink, SinkError, SinkExists
 from stream.film_file import check_target
+from stream.sinks import Sink, open_sink
+from stream.sources import open_source
 from tests import media
 from tests.command import TIMEOUT_SECONDS, colorize, command_line, environment, kinemacolor
 from tests.models import write_model
@@ -238,3 +243,59 @@ def test_a_picture_that_changes_its_size_is_scaled_and_said_to(
     )
     assert done.returncode == 1
     assert done.stderr.startswith("kinemacolor: the picture becomes 96x64")
+
+
+def two_sinks(path: Path, *, overwrite: bool) -> tuple[Sink, Sink]:
+    """Two runs with one output, both after their last frame: of 5 and of 9."""
+    sinks = []
+    for count in (5, 9):
+        clip = media.write_clip(path.with_name(f"clip-{count}.mkv"), frames=count)
+        source = open_source(clip)
+        options = EncodeOptions(codec="ffv1")
+        sink = open_sink(path, source, options=options, overwrite=overwrite)
+        for item in source:
+            sink.write(item)
+        source.close()
+        sinks.append(sink)
+    return sinks[0], sinks[1]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_two_runs_with_one_output_do_not_harm_each_other(tmp_path: Path, overwrite: bool) -> None:
+    """Both wrote into one temporary file, and the first gave it the output's name half-written."""
+    out = tmp_path / "out.mkv"
+    first, second = two_sinks(out, overwrite=overwrite)
+    first.finish()
+    assert len(media.read_frames(out)) == 5
+    if overwrite:
+        second.finish()
+        assert len(media.read_frames(out)) == 9
+    else:
+        with pytest.raises(SinkExists, match=r"what this run wrote is .*out\.partial-2\.mkv"):
+            second.finish()
+        second.abandon(keep=False)
+        assert len(media.read_frames(out)) == 5
+        assert len(media.read_frames(tmp_path / "out.partial-2.mkv")) == 9
+    left = {path.name for path in tmp_path.glob("out*")}
+    assert left == ({"out.mkv"} if overwrite else {"out.mkv", "out.partial-2.mkv"})
+
+
+def test_an_output_that_is_given_up_takes_no_other_with_it(tmp_path: Path) -> None:
+    first, second = two_sinks(tmp_path / "out.mkv", overwrite=False)
+    kept = first.abandon(keep=True)
+    assert kept == tmp_path / "out.partial.mkv"
+    assert second.abandon(keep=False) is None
+    assert len(media.read_frames(kept)) == 5
+    assert not (tmp_path / "out.partial-2.mkv").exists()
+
+
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    first, second = two_sinks(tmp_path / "out.mkv", overwrite=False)
+    first.finish()
+    with pytest.raises(SinkExists, match="what this run wrote is"):
+        second.finish()
+    assert len(media.read_frames(tmp_path / "out.mkv")) == 5

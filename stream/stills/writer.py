@@ -24,6 +24,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from engine.color import Encoding, dequantise, shrink_chroma, ycbcr_to_rgb
 from stream.errors import BadSink, SinkError
 from stream.frames import frame_encoding, plane_view
+from stream.partial import reserve
 from stream.stills.reader import FORMATS, StillInfo, turn
 
 log = logging.getLogger(__name__)
@@ -65,14 +66,16 @@ def write_still(path: Path, frame: av.VideoFrame, info: StillInfo) -> None:
     alpha = info.alpha
     if alpha is not None and codes.shape[:2] != alpha.shape:  # grey and colour side by side
         alpha = turn(np.hstack([turn(alpha, info.orientation)] * 2), info.orientation, back=True)
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    partial: Path | None = None
     try:
+        partial = reserve(path)
         partial.write_bytes(_encode(file_format, codes, alpha, encoding, info))
         os.replace(partial, path)
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
 
 
 def _encode(
