@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import shutil
+import signal
 import socket
 import subprocess
 import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -172,4 +175,35 @@ def test_datagrams_for_nobody_and_nowhere() -> None:
         frame.pts, frame.time_base = 3600 * number, Fraction(1, 90000)
         sink.write(frame)
     sink.finish()
+    source.close()
+
+
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """Files end at 20 kB, as on a disk that is full."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, usual[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    signal.signal(signal.SIGXFSZ, before)
+
+
+def test_hls_on_a_full_disk_is_an_error(film: Path, tmp_path: Path, little_room: None) -> None:
+    """FFmpeg's muxer does not look whether its segments could be written."""
+    source = open_source(film)
+    sink = open_sink(f"hls:{tmp_path}/web", source, options=QUICK)
+    with pytest.raises(SinkError, match=r"no space left for .*index\.m3u8"):
+        write_all(sink, source)
+    sink.abandon(keep=False)
+    source.close()
+
+
+def test_hls_in_a_folder_that_goes_away_is_an_error(film: Path, tmp_path: Path) -> None:
+    source = open_source(film)
+    sink = open_sink(f"hls:{tmp_path}/web", source, options=QUICK)
+    (tmp_path / "web").rmdir()
+    with pytest.raises(SinkError, match=r"cannot write .*index\.m3u8: No such file"):
+        write_all(sink, source)
+    sink.abandon(keep=False)
     source.close()

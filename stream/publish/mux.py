@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import sys
 from collections.abc import Iterator
@@ -97,10 +98,18 @@ class MuxSink:
         self._source = source
         self._name = target if isinstance(target, str) else "the pipe"
         self._video: Any = None
+        self._flushed = False
         self._sounds: dict[int, Any] = {}
         self._heard: dict[int, Fraction] = {}  # the time of the last packet of each
+        self._files = _Files() if format == "hls" else None
         with self._errors():
-            self._container = av.open(target, "w", format=format, options=layout or {})
+            self._container = av.open(
+                target,
+                "w",
+                format=format,
+                options=layout or {},
+                io_open=self._files.open if self._files else None,
+            )
 
     def write(self, item: Item) -> None:
         with self._errors():
@@ -114,7 +123,8 @@ class MuxSink:
 
     def finish(self) -> None:
         with self._errors():
-            if self._video is not None:
+            if self._video is not None and not self._flushed:
+                self._flushed = True  # an encoder ends once, though finish() failed
                 self._mux(self._encoder.flush())
             self._container.close()
 
@@ -160,6 +170,8 @@ class MuxSink:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+            if self._files and self._files.error:
+                raise self._files.error
         except av.error.PyAVCallbackError as error:  # PyAV's word for what a pipe raised
             raise SinkError("the reader of the pipe went away") from error
         except OSError as error:  # PyAV's errors are OSErrors, too
@@ -167,4 +179,41 @@ class MuxSink:
                 raise
             if error.errno == errno.EPIPE:
                 raise SinkError("the reader of the pipe went away") from error
+            if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                raise SinkError(
+                    f"no space left for {self._name}: free some, or choose another folder"
+                ) from error
             raise SinkError(f"cannot write {self._name}: {error.strerror or error}") from error
+
+
+class _Files:
+    """The files that FFmpeg's HLS muxer opens; it does not ask whether they could be written."""
+
+    def __init__(self) -> None:
+        self.error: OSError | None = None  # the first
+
+    def open(self, name: str, flags: int, options: dict[str, str]) -> io.RawIOBase | io.BytesIO:
+        try:
+            return _File(name, self)
+        except OSError as error:
+            self.note(error)
+            return io.BytesIO()
+
+    def note(self, error: OSError) -> None:
+        self.error = self.error or error
+
+
+class _File(io.FileIO):
+    def __init__(self, name: str, files: _Files) -> None:
+        super().__init__(name, "w")
+        self._files = files
+
+    def write(self, data: Any) -> int:
+        """Writes all of it; what cannot be written is noted, for whoever looks next."""
+        rest = memoryview(data)
+        try:
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self._files.note(error)
+        return len(data)
