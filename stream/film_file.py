@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ class FileSink:
         self._stream: Any = None
         self._copies: Copies | None = None
         self._seconds = 0.0
+        self._last: dict[int, Fraction] = {}  # the time of the last packet of each stream
         self._scales = False
         with self._errors():
             # The first frame may be a while away; what forbids writing is better known now.
@@ -203,8 +205,26 @@ class FileSink:
 
     def _copy(self, packet: Any) -> None:
         assert self._copies is not None
+        if self._source.live and self._overlaps(packet):
+            return
         for ready in self._copies.retarget(packet):
             self._container.mux_one(ready)
+
+    def _overlaps(self, packet: Any) -> bool:
+        """Whether a packet comes no later than the one of its stream before it.
+
+        No muxer goes back in time, and where a film that loops begins again, its sound does so: an
+        encoder's priming lies before zero.
+        """
+        time = packet.pts if packet.dts is None else packet.dts
+        if time is None:
+            return False
+        seconds = time * packet.time_base
+        last = self._last.get(packet.stream_index, seconds - 1)
+        if seconds < last or (seconds == last and packet.stream.type == "audio"):
+            return True
+        self._last[packet.stream_index] = seconds
+        return False
 
     def _end(self) -> None:
         with self._errors():

@@ -16,6 +16,7 @@ import pytest
 from stream.encode import EncodeOptions
 from stream.errors import BadSink, SinkError, SinkExists
 from stream.film_file import check_target
+from stream.live.uri import LiveOptions
 from stream.sinks import Sink, open_sink
 from stream.sources import open_source
 from tests import media
@@ -299,3 +300,22 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(SinkExists, match="what this run wrote is"):
         second.finish()
     assert len(media.read_frames(tmp_path / "out.mkv")) == 5
+
+
+@pytest.mark.parametrize("sink", ["out.mkv", "out.mp4", "out.ts"])
+def test_a_film_that_begins_again_goes_on_in_its_file(tmp_path: Path, sink: str) -> None:
+    """Sound begins before zero (an encoder's priming), which at the joint is before its end."""
+    clip = media.write_clip(tmp_path / "clip.mp4", codec="libx264", frames=7, audio="aac")
+    source = open_source(clip, live=LiveOptions(realtime=True, loop=True), duration_seconds=1.5)
+    out = open_sink(tmp_path / sink, source, options=EncodeOptions(preset="ultrafast"))
+    for item in source:
+        out.write(item)
+    out.finish()
+    source.close()
+    assert len(media.read_frames(tmp_path / sink)) >= 25
+    with av.open(str(tmp_path / sink)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+    times = [packet.pts for packet in packets]
+    assert times == sorted(set(times))
+    seconds = float((times[-1] - times[0]) * packets[0].time_base)
+    assert seconds == pytest.approx(1.5, abs=0.3)
