@@ -207,3 +207,34 @@ def test_hls_in_a_folder_that_goes_away_is_an_error(film: Path, tmp_path: Path) 
         write_all(sink, source)
     sink.abandon(keep=False)
     source.close()
+
+
+@pytest.mark.parametrize("target", ["hls:web", "mpegts:-"])
+def test_a_films_sound_is_there_from_its_first_packet(
+    film: Path, tmp_path: Path, target: str
+) -> None:
+    """The decoder gives a picture after a tenth of a second of sound has gone by."""
+    source = open_source(film)
+    result = tmp_path / "web" / "index.m3u8"
+    if target == "mpegts:-":
+        result = tmp_path / "pipe.ts"
+        with result.open("wb") as pipe:
+            write_all(MuxSink("mpegts", pipe, source, options=QUICK), source)
+    else:
+        write_all(open_sink(f"hls:{tmp_path}/web", source, options=QUICK), source)
+    source.close()
+    assert sound_packets(result) == sound_packets(film)
+    starts = [stream_start(path, "audio") - stream_start(path, "video") for path in (film, result)]
+    assert starts[0] == pytest.approx(starts[1], abs=0.002)
+
+
+def sound_packets(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(packet.size > 0 for packet in container.demux(audio=0))
+
+
+def stream_start(path: Path, kind: str) -> float:
+    with av.open(str(path)) as container:
+        stream = next(s for s in container.streams if s.type == kind)
+        packet = next(packet for packet in container.demux(stream) if packet.pts is not None)
+        return float(packet.pts * packet.time_base)

@@ -99,6 +99,7 @@ class MuxSink:
         self._name = target if isinstance(target, str) else "the pipe"
         self._video: Any = None
         self._flushed = False
+        self._waiting: list[Any] = []  # a film's packets that came before its first frame
         self._sounds: dict[int, Any] = {}
         self._heard: dict[int, Fraction] = {}  # the time of the last packet of each
         self._files = _Files() if format == "hls" else None
@@ -120,6 +121,8 @@ class MuxSink:
                 self._mux(packets)
             elif self._video is not None:
                 self._copy(item)
+            elif not self._source.live:  # which begins anywhere: with its first picture
+                self._waiting.append(item)
 
     def finish(self) -> None:
         with self._errors():
@@ -148,6 +151,9 @@ class MuxSink:
                 self.left_out.append(f"audio stream {sound.index}: {name} is not for players")
                 log.warning("%s", self.left_out[-1])
         self._container.start_encoding()
+        for packet in self._waiting:
+            self._copy(packet)
+        self._waiting.clear()
 
     def _copy(self, packet: Any) -> None:
         copy = self._sounds.get(packet.stream_index)
