@@ -450,6 +450,15 @@ def test_through_the_pipeline(tmp_path: Path, name: str, bit_depth: int) -> None
     assert np.ptp(rgb, axis=-1).mean() > 10
 
 
+def test_a_file_that_has_the_temporary_name_stays(tmp_path: Path) -> None:
+    """It was written over and deleted, and with it what another run was writing."""
+    frame, info = read_still(save_grey(tmp_path / "in.png", grey()))
+    (tmp_path / "out.partial.png").write_text("precious")
+    write_still(tmp_path / "out.png", frame, info)
+    assert (tmp_path / "out.partial.png").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.partial.png", "out.png"]
+
+
 def test_an_abandoned_sink_leaves_nothing(tmp_path: Path) -> None:
     source = StillSource(save_grey(tmp_path / "in.png"))
     sink = StillSink(tmp_path / "out.png", source)
