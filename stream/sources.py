@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# A rate above that is a clock, where there is another to choose.
+_MOST_FPS = 240
+
 # What a stage hands to the next: a picture, or a packet of another stream that is only copied.
 Item = av.VideoFrame | av.Packet
 
@@ -142,7 +145,7 @@ class ContainerSource:
         if context.width < 1 or context.height < 1 or context.pix_fmt is None:
             container.close()
             raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
-        rate = self.video.average_rate or self.video.guessed_rate or Fraction(25)
+        rate = _rate(self.video)
         time_base = self.video.time_base or 1 / rate
         seconds = _duration(self.video, container)
         self.display_matrix: tuple[int, ...] | None = None
@@ -290,6 +293,12 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
 def is_cover(stream: Any) -> bool:
     """Whether a stream is one picture for the shelf, not a film."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _rate(video: av.VideoStream) -> Fraction:
+    """Frames a second: the average, but where that is a clock (60000 of raw DV, FFmpeg 8)."""
+    known = [rate for rate in (video.average_rate, video.guessed_rate, video.base_rate) if rate]
+    return next((rate for rate in known if rate <= _MOST_FPS), next(iter(known), Fraction(25)))
 
 
 def _duration(video: av.VideoStream, container: Any) -> float | None:

@@ -6,6 +6,7 @@ import io
 import itertools
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from stream.errors import BadSource, SourceNotFound
 from stream.sources import ContainerSource, open_source
 from tests import media
+from tests.command import colorize
 
 
 def read(source: ContainerSource) -> tuple[list[Fraction], list[av.Packet]]:
@@ -73,6 +75,26 @@ def test_missing_times_are_made_from_the_rate(tmp_path: Path, name: str, codec: 
     assert steps == [Fraction(1, 25)] * 11
     if name == "c.h264":
         assert source.repaired == 12
+
+
+def test_the_rate_of_raw_dv_is_that_of_its_frames(tmp_path: Path) -> None:
+    """FFmpeg 8 gives DV's clock, 60000, as its average rate; MP4 refuses that."""
+    encoder: Any = av.CodecContext.create("dvvideo", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 720, 576, "yuv420p"
+    encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
+    clip = tmp_path / "tape.dv"
+    with clip.open("wb") as file:
+        for index in range(4):
+            luma = media.moving_picture(720, 576, index)
+            frame = media.frame_from_planes(media.neutral_planes(luma, "yuv420p"), "yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            file.writelines(bytes(packet) for packet in encoder.encode(frame))
+        file.writelines(bytes(packet) for packet in encoder.encode(None))
+    assert colorize(clip, tmp_path / "out.mp4", codec="h264")["frames_in"] == 4
+    source = opened(clip)
+    times, _ = read(source)
+    assert source.info.rate == 25
+    assert times == [Fraction(n, 25) for n in range(4)]
 
 
 def test_times_that_run_backwards_are_repaired_and_counted(tmp_path: Path) -> None:
