@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stream.errors import BadSink, BadSource, SourceNotFound
 from stream.live.uri import LiveOptions, is_live
+from stream.sources import local_path
 from stream.stills.still import is_still
 
 # Containers that hold what this program writes; other sources go into Matroska.
@@ -27,6 +28,10 @@ FILM_SUFFIXES = SAME_CONTAINER | frozenset(
         ".h264",
         ".hevc",
     )
+)
+_KINDS = (
+    "a file, a folder, -, test:, webcam:, v4l2:, avfoundation:, dshow:, screen:, rtsp://, rtmp://,"
+    " http://, udp://, srt:// and tcp:// are"
 )
 
 
@@ -56,7 +61,12 @@ def plan_jobs(
     """
     files: list[str] = []
     many = len(sources) > 1
-    for source in sources:
+    if output == "":
+        raise BadSink("the output is an empty name: is a variable not set?")
+    for uri in sources:
+        if not uri:  # to Path it would be the current folder
+            raise BadSource("a source is an empty name: is a variable not set?")
+        source = local_path(uri)
         path = Path(source)
         if source != "-" and path.is_dir():
             found = sorted(str(p) for p in path.iterdir() if _is_ours(p))
@@ -66,6 +76,8 @@ def plan_jobs(
             many = True
         elif _is_no_file(source) or path.exists():
             files.append(source)
+        elif "://" in source:
+            raise BadSource(f"there is no source {source.split('://', 1)[0]}://; {_KINDS}")
         else:
             raise SourceNotFound(f"no such file: {path}")
     if cuts is not None and len(files) > 1:
@@ -112,6 +124,8 @@ def _beside(source: str) -> str:
     if _is_no_file(source):
         raise BadSink(f"say with -o where the colours of {source} go")
     path = Path(source)
+    if not path.is_file():
+        raise BadSink(f"{source} is a pipe: say with -o where its colours go")
     return str(path.with_name(f"{path.stem}-color{_sink_name(path).suffix}"))
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import av
 import av.error
@@ -77,7 +79,7 @@ def open_source(
     """
     from stream.live.uri import LiveOptions, is_live, open_live  # live sources are sources, too
 
-    name, live = str(uri), live or LiveOptions()
+    name, live = local_path(str(uri)), live or LiveOptions()
     if is_live(name, live):
         return open_live(name, live, duration_seconds=duration_seconds)
     if name.startswith("test:"):
@@ -94,7 +96,7 @@ def open_source(
         raise SourceNotFound(f"no such file: {path}")
     if path.is_dir():
         raise BadSource(f"{path} is a folder: give its files, or an output folder with -o")
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:  # a named pipe has no size
         raise BadSource(f"{path} is empty (0 bytes)")
     from stream.stills.still import (  # they are sources, too: a circle otherwise
         StillSource,
@@ -105,7 +107,7 @@ def open_source(
         return StillSource(path)
     return ContainerSource(
         name,
-        _open(name, name),
+        _open(name, f"file:{name}"),  # else 12:30:05.mkv would be of the protocol "12"
         start_seconds=start_seconds,
         duration_seconds=duration_seconds,
     )
@@ -270,6 +272,16 @@ class ContainerSource:
         if seconds is None or (self._start == 0 and self._end is None):
             return True
         return seconds >= self._start - 1e-6 and (self._end is None or seconds < self._end)
+
+
+def local_path(uri: str) -> str:
+    """`file:///film.mkv` to the path that it names; everything else as it is."""
+    if not uri.startswith("file:") or Path(uri).exists():
+        return uri
+    parts = urlsplit(uri)
+    if parts.netloc not in ("", "localhost"):
+        raise BadSource(f"{uri} is on another machine: mount it, or give its path as file:///PATH")
+    return url2pathname(parts.path) if uri.startswith("file://") else uri.removeprefix("file:")
 
 
 def _open(name: str, file: Any, *, format: str | None = None) -> Any:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -191,6 +195,40 @@ def test_nothing_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", Input())
     with pytest.raises(BadSource, match="standard input"):
         open_source("-")
+
+
+@pytest.mark.parametrize("name", ["12:30:05.mkv", "tape: one.mp4", "http:x.mkv"])
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, name: str) -> None:
+    clip = media.write_clip(tmp_path / "c.mkv", frames=3)
+    clip.rename(tmp_path / name)
+    with contextlib.chdir(tmp_path):
+        source = opened(name)
+    assert source.info.name == name
+    assert len(read(source)[0]) == 3
+
+
+def test_a_file_url_is_the_file(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "a film.mkv", frames=3)
+    assert len(read(opened(clip.as_uri()))[0]) == 3
+    assert len(read(opened(f"file:{clip}"))[0]) == 3
+    with pytest.raises(SourceNotFound):
+        open_source("file:///nowhere/film.mkv")
+    with pytest.raises(BadSource, match="on another machine"):
+        open_source("file://server/film.mkv")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX")
+@pytest.mark.parametrize("suffix", [".y4m", ".ts", ".mkv"])
+def test_a_named_pipe_is_not_empty(tmp_path: Path, suffix: str) -> None:
+    codec = {".y4m": "rawvideo", ".ts": "libx264", ".mkv": "ffv1"}[suffix]
+    clip = media.write_clip(tmp_path / f"c{suffix}", codec=codec, frames=5)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as writer:
+        written = writer.submit(pipe.write_bytes, clip.read_bytes())
+        times, _ = read(opened(pipe))
+        written.result()
+    assert len(times) == 5
 
 
 def test_errors_are_of_the_package_and_of_the_builtin(tmp_path: Path) -> None:

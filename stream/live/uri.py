@@ -56,8 +56,11 @@ def open_live(uri: str, options: LiveOptions, *, duration_seconds: float | None 
 
     if uri == "-":
         raise BadSource("standard input cannot be played as if live: give a file")
-    if not uri.startswith("test:") and not Path(uri).is_file():
-        raise SourceNotFound(f"no such file: {uri}")
+    if not uri.startswith("test:"):
+        if not Path(uri).exists():
+            raise SourceNotFound(f"no such file: {uri}")
+        if options.loop and not Path(uri).is_file():
+            raise BadSource(f"{uri} is no file, and cannot be played twice: leave --loop out")
     return open_as_live(uri, loop=options.loop, duration_seconds=duration_seconds)
 
 
