@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,24 +12,19 @@ from stream.live.uri import LiveOptions, is_live
 from stream.sources import local_path
 from stream.stills.still import is_still
 
+log = logging.getLogger(__name__)
+
 # Containers that hold what this program writes; other sources go into Matroska.
 SAME_CONTAINER = frozenset((".mp4", ".mkv", ".mov", ".m4v", ".webm", ".ts", ".mts", ".m2ts"))
 FILM_SUFFIXES = SAME_CONTAINER | frozenset(
     (
-        ".mpg",
-        ".mpeg",
-        ".vob",
-        ".flv",
-        ".wmv",
-        ".ogv",
-        ".mxf",
-        ".dv",
-        ".y4m",
-        ".3gp",
-        ".h264",
-        ".hevc",
+        *(".mpg", ".mpeg", ".m1v", ".m2v", ".vob", ".evo", ".mpv", ".m4p", ".m2p", ".mod"),
+        *(".avi", ".divx", ".asf", ".wmv", ".flv", ".f4v", ".3gp", ".3g2", ".rm", ".rmvb"),
+        *(".ogv", ".ogm", ".mxf", ".gxf", ".dv", ".dif", ".nut", ".y4m", ".gif", ".mjpeg"),
+        *(".h264", ".264", ".avc", ".hevc", ".h265", ".265", ".ivf", ".obu", ".vc1", ".mk3d"),
     )
 )
+_RESULT = "-color"  # what a result beside its source has in its name
 _KINDS = (
     "a file, a folder, -, test:, webcam:, v4l2:, avfoundation:, dshow:, screen:, rtsp://, rtmp://,"
     " http://, udp://, srt:// and tcp:// are"
@@ -69,10 +65,7 @@ def plan_jobs(
         source = local_path(uri)
         path = Path(source)
         if source != "-" and path.is_dir():
-            found = sorted(str(p) for p in path.iterdir() if _is_ours(p))
-            if not found:
-                raise BadSource(f"no video and no picture in the folder {path}")
-            files += found
+            files += _films_in(path)
             many = True
         elif _is_no_file(source) or path.exists():
             files.append(source)
@@ -88,7 +81,7 @@ def plan_jobs(
     if more:
         raise BadSink(f"several outputs take one source, not {len(files)}")
     if output is None:
-        return [Job(file, _beside(file)) for file in files]
+        return _checked([Job(file, _beside(file, files)) for file in files])
     if output == "null:":
         return [Job(file, output) for file in files]
     folder = Path(output)
@@ -99,10 +92,7 @@ def plan_jobs(
         or folder.suffix.lower() in FILM_SUFFIXES
     ):
         raise BadSink(f"{len(files)} sources need an output folder, not {output}")
-    jobs = [Job(file, str(folder / _sink_name(Path(file)))) for file in files]
-    doubles = {job.sink for job in jobs if sum(other.sink == job.sink for other in jobs) > 1}
-    if doubles:
-        raise BadSink(f"several sources would become {min(doubles)}: colorize them apart")
+    jobs = _checked([Job(file, str(folder / _sink_name(Path(file), files))) for file in files])
     folder.mkdir(parents=True, exist_ok=True)
     return jobs
 
@@ -117,7 +107,7 @@ def is_no_film(source: str) -> bool:
     return _is_no_file(source) or is_still(source)
 
 
-def _beside(source: str) -> str:
+def _beside(source: str, all_sources: Sequence[str] = ()) -> str:
     """film.mkv to film-color.mkv, in the same folder."""
     if source == "-":
         return "-"
@@ -126,13 +116,63 @@ def _beside(source: str) -> str:
     path = Path(source)
     if not path.is_file():
         raise BadSink(f"{source} is a pipe: say with -o where its colours go")
-    return str(path.with_name(f"{path.stem}-color{_sink_name(path).suffix}"))
+    name = _sink_name(path, [p for p in all_sources if Path(p).parent == path.parent])
+    return str(path.with_name(f"{name.stem}{_RESULT}{name.suffix}"))
 
 
-def _is_ours(path: Path) -> bool:
-    return not path.is_dir() and (path.suffix.lower() in FILM_SUFFIXES or is_still(path))
+def _checked(jobs: list[Job]) -> list[Job]:
+    """The jobs, if no two of them write the same file. Raises BadSink."""
+    sources: dict[str, str] = {}
+    for job in jobs:
+        if job.sink in sources:
+            both = f"{sources[job.sink]} and {job.source}"
+            raise BadSink(f"{both} would both become {job.sink}: colorize them apart")
+        sources[job.sink] = job.source
+    return jobs
 
 
-def _sink_name(source: Path) -> Path:
-    keep = source.suffix.lower() in SAME_CONTAINER or is_still(source)
-    return Path(source.name) if keep else Path(f"{source.stem}.mkv")
+def _films_in(folder: Path) -> list[str]:
+    """The films and pictures of a folder, without what this program made of them.
+
+    Raises BadSource when there is none.
+    """
+    paths = sorted(path for path in folder.iterdir() if not path.is_dir())
+    films = [path for path in paths if path.suffix.lower() in FILM_SUFFIXES or is_still(path)]
+    if not films:
+        raise BadSource(f"no video and no picture in the folder {folder}")
+    originals = {path.stem for path in films} | {path.name for path in films}
+    found = [path for path in films if not _is_ours(path, originals)]
+    for count, what in (
+        (len(films) - len(found), "results of an earlier run"),
+        (len(paths) - len(films), "files that are no film and no picture by their suffix"),
+    ):
+        if count:
+            log.info("%s: %d skipped: %s", folder, count, what)
+    if not found:
+        raise BadSource(f"the folder {folder} holds parts of results only, and no film")
+    return [str(path) for path in found]
+
+
+def _is_ours(path: Path, originals: set[str]) -> bool:
+    """Whether this program made a file: film-color.mkv beside film.mkv, film.partial.mkv."""
+    if path.stem.endswith(".partial"):
+        return True
+    return path.stem.endswith(_RESULT) and path.stem.removesuffix(_RESULT) in originals
+
+
+def _sink_name(source: Path, all_sources: Sequence[str]) -> Path:
+    """The source's name, with a container's suffix that takes the result.
+
+    Of film.mpg beside film.mkv that is film.mpg.mkv, else both would be film.mkv.
+    """
+    if _keeps_suffix(source):
+        return Path(source.name)
+    name = Path(f"{source.stem}.mkv")
+    alike = [path for path in map(Path, all_sources) if path != source and path.stem == name.stem]
+    if any(path.suffix.lower() == ".mkv" or not _keeps_suffix(path) for path in alike):
+        return Path(f"{source.name}.mkv")
+    return name
+
+
+def _keeps_suffix(source: Path) -> bool:
+    return source.suffix.lower() in SAME_CONTAINER or is_still(source)
