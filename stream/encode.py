@@ -28,7 +28,9 @@ SOFTWARE = {
 }
 ENCODERS = ("auto", "x264", "nvenc", "qsv", "amf")
 # AVI keeps no presentation times, so a reader has to guess those of H.264.
-_BY_SUFFIX = {".webm": "libvpx-vp9", ".gif": "gif", ".avi": "mpeg4"}
+_BY_SUFFIX = {".webm": "libvpx-vp9", ".avi": "mpeg4"}
+# Encoders in hardware take chroma interleaved; their codes are the same.
+_INTERLEAVED = {"yuv420p": "nv12", "yuv420p10le": "p010le"}
 # x264's names for speed, to the numbers that SVT-AV1 and libvpx count in.
 _PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
@@ -62,9 +64,14 @@ def choose_encoder(options: EncodeOptions, suffix: str) -> str:
     if options.encoder not in ENCODERS:
         raise BadSink(f"unknown encoder {options.encoder!r}: one of {', '.join(ENCODERS)}")
     codec = (options.codec or "").lower()
+    if suffix.lower() == ".gif":
+        raise BadSink("a GIF has no room for luma beside colour: use .mp4, .mkv or .webm")
     if options.encoder in ("nvenc", "qsv", "amf"):
         name = hardware_encoder(options.codec, options.encoder)
+        _check_hardware(name, codec, options.encoder)
     elif options.encoder == "x264":
+        if codec not in ("", "h264", "avc", "libx264"):
+            raise BadSink(f"--encoder x264 makes h264, not {codec}: leave one of them out")
         name = "libx264"
     elif codec:
         name = SOFTWARE.get(codec, codec)
@@ -80,6 +87,17 @@ def choose_encoder(options: EncodeOptions, suffix: str) -> str:
     return name
 
 
+def _check_hardware(name: str, codec: str, kind: str) -> None:
+    """Raises BadSink where a kind of hardware has no encoder for a codec."""
+    if name in av.codecs_available:
+        return
+    end = f"_{kind}"
+    known = sorted(n.removesuffix(end) for n in av.codecs_available if n.endswith(end))
+    if not known:
+        raise BadSink(f"this build of FFmpeg has no {kind}: use --encoder auto")
+    raise BadSink(f"{kind} has no {codec}: --codec {', '.join(known)}, or --encoder auto")
+
+
 def hardware_encoder(codec: str | None, kind: str) -> str:
     """FFmpeg's name for a codec's encoder in hardware: `hevc_nvenc` for h265."""
     name = (codec or "").lower()
@@ -88,8 +106,16 @@ def hardware_encoder(codec: str | None, kind: str) -> str:
 
 
 def supported_pix_fmts(encoder: str) -> set[str]:
-    """The pixel formats an encoder takes; empty means that it does not say."""
-    return {pix_fmt.name for pix_fmt in av.Codec(encoder, "w").video_formats or []}
+    """The pixel formats in which frames may come; empty means that the encoder does not say."""
+    names = {pix_fmt.name for pix_fmt in av.Codec(encoder, "w").video_formats or []}
+    return names | {planar for planar, other in _INTERLEAVED.items() if other in names}
+
+
+def encoder_pix_fmt(encoder: str, pix_fmt: str) -> str:
+    """The format in which an encoder takes frames of this one; PyAV rearranges them."""
+    names = {pix_fmt.name for pix_fmt in av.Codec(encoder, "w").video_formats or []}
+    other = _INTERLEAVED.get(pix_fmt)
+    return other if other in names and pix_fmt not in names else pix_fmt
 
 
 def encoder_settings(encoder: str, options: EncodeOptions) -> dict[str, str]:
@@ -146,10 +172,15 @@ def add_video_stream(
         raise BadSink(f"{encoder} does not fit into {container.format.name}: {error}") from error
     context = stream.codec_context
     context.width, context.height = frame.width, frame.height
-    context.pix_fmt = frame.format.name
-    # Frames keep their own pts; the rate above only guides rate control. AVI alone counts in
-    # frames, and would fill a finer time base with empty ones.
-    time_base = 1 / rate if container.format.name == "avi" else frame.time_base
+    context.pix_fmt = encoder_pix_fmt(encoder, frame.format.name)
+    # Frames keep their own pts; the rate above only guides rate control. AVI and MPEG-1 and -2
+    # alone count in frames; AVI would fill a finer time base with empty ones.
+    rates = av.Codec(encoder, "w").frame_rates
+    time_base = 1 / rate if rates or container.format.name == "avi" else frame.time_base
+    if rates:
+        if rate not in rates:
+            raise BadSink(f"{encoder} knows no {float(rate):g} frames a second: use --codec h264")
+        log.warning("%s lays frames at one constant rate; h264 keeps the time of each", encoder)
     context.time_base = stream.time_base = time_base
     # The last frame of a film ends when the source's does, not after an average frame.
     context.flags |= Flags.frame_duration

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 from stream.encode import (
     EncodeOptions,
     choose_encoder,
+    encoder_pix_fmt,
     encoder_settings,
     supported_pix_fmts,
 )
@@ -42,11 +46,65 @@ def test_the_encoder_for_the_options(options: EncodeOptions, suffix: str, encode
         (EncodeOptions(codec="nonesuch"), "no encoder 'nonesuch': try one of"),
         (EncodeOptions(codec="aac"), "no video encoder"),
         (EncodeOptions(encoder="magic"), "unknown encoder 'magic': one of auto"),
+        (EncodeOptions(encoder="x264", codec="vp9"), "x264 makes h264, not vp9"),
     ],
 )
 def test_an_encoder_that_is_not_there(options: EncodeOptions, said: str) -> None:
     with pytest.raises(BadSink, match=said):
         choose_encoder(options, ".mkv")
+
+
+@pytest.mark.parametrize("kind", ["nvenc", "qsv", "amf"])
+def test_a_codec_that_hardware_has_not(kind: str) -> None:
+    with pytest.raises(BadSink, match=f"{kind} has no theora: --codec |FFmpeg has no {kind}"):
+        choose_encoder(EncodeOptions(encoder=kind, codec="theora"), ".mkv")
+
+
+def test_a_gif_is_refused_and_not_tried() -> None:
+    for options in (EncodeOptions(), EncodeOptions(codec="gif"), EncodeOptions(codec="h264")):
+        with pytest.raises(BadSink, match=r"use \.mp4"):
+            choose_encoder(options, ".GIF")
+
+
+@pytest.mark.skipif("hevc_qsv" not in av.codecs_available, reason="built without QSV")
+def test_hardware_that_takes_interleaved_chroma_takes_planar_frames() -> None:
+    """QSV takes no planar format at all, and was refused for every film."""
+    assert "yuv420p" in supported_pix_fmts("h264_qsv")
+    assert encoder_pix_fmt("h264_qsv", "yuv420p") == "nv12"
+    assert encoder_pix_fmt("hevc_qsv", "yuv420p10le") == "p010le"
+    assert encoder_pix_fmt("libx264", "yuv420p") == "yuv420p"  # which takes nv12 as well
+
+
+@pytest.mark.parametrize(("planar", "other"), [("yuv420p", "nv12"), ("yuv420p10le", "p010le")])
+def test_planar_frames_are_interleaved_bit_for_bit(planar: str, other: str) -> None:
+    depth = av.VideoFormat(planar).components[0].bits
+    luma = media.moving_picture(66, 50, 0, depth)
+    planes = media.neutral_planes(luma, planar, tinted=True)
+    frame = media.frame_from_planes(planes, planar)
+    frame.pts, frame.time_base = 0, Fraction(1, 25)
+    encoder: Any = av.CodecContext.create("rawvideo", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 66, 50, other
+    encoder.time_base = frame.time_base
+    (packet,) = encoder.encode(frame)
+    codes = np.frombuffer(bytes(packet), np.uint8 if depth == 8 else "<u2")
+    codes = codes >> (16 - depth if depth > 8 else 0)  # P010 has its codes in the upper bits
+    y, uv = codes[: 66 * 50].reshape(50, 66), codes[66 * 50 :].reshape(25, 33, 2)
+    for ours, theirs in zip(planes, (y, uv[..., 0], uv[..., 1]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["c.mkv", "c.mp4", "c.mpg"])
+def test_mpeg_2_of_a_film_that_counts_in_milliseconds(tmp_path: Path, name: str) -> None:
+    clip = media.write_clip(tmp_path / "in.mkv", frames=12)
+    colorize(clip, tmp_path / name, codec="mpeg2video")
+    times = media.frame_times(tmp_path / name)
+    assert [round((time - times[0]) * 1000) for time in times] == [40 * n for n in range(12)]
+
+
+def test_mpeg_2_of_a_rate_that_it_does_not_know(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "in.mkv", frames=12, rate=17)
+    with pytest.raises(BadSink, match="knows no 17 frames a second: use --codec h264"):
+        colorize(clip, tmp_path / "c.mkv", codec="mpeg2video")
 
 
 def test_an_unknown_preset() -> None:
