@@ -53,6 +53,8 @@ class Settings:
         ):
             if value not in known:
                 raise StreamError(f"unknown --{name} {value!r}: one of {', '.join(known)}")
+        if self.duration_seconds is not None and self.duration_seconds <= 0:
+            raise StreamError(f"--duration {self.duration_seconds:g} leaves nothing of the film")
         if self.steady == "off" or self.steady_strength == 0:
             self._check_unsteady()
 

@@ -81,16 +81,24 @@ def open_source(
 
     name, live = local_path(str(uri)), live or LiveOptions()
     if is_live(name, live):
-        return open_live(name, live, duration_seconds=duration_seconds)
+        return open_live(name, live, start_seconds=start_seconds, duration_seconds=duration_seconds)
     if name.startswith("test:"):
         return ContainerSource(
             name,
             _open(name, _test_picture(name), format="lavfi"),
+            seekable=False,
+            start_seconds=start_seconds,
             duration_seconds=duration_seconds,
         )
     if name == "-":
         container = _open("standard input", sys.stdin.buffer)
-        return ContainerSource("-", container, duration_seconds=duration_seconds)
+        return ContainerSource(
+            "-",
+            container,
+            seekable=False,
+            start_seconds=start_seconds,
+            duration_seconds=duration_seconds,
+        )
     path = Path(name)
     if not path.exists():
         raise SourceNotFound(f"no such file: {path}")
@@ -108,6 +116,7 @@ def open_source(
     return ContainerSource(
         name,
         _open(name, f"file:{name}"),  # else 12:30:05.mkv would be of the protocol "12"
+        seekable=path.is_file(),
         start_seconds=start_seconds,
         duration_seconds=duration_seconds,
     )
@@ -118,6 +127,7 @@ class ContainerSource:
 
     Args:
         pix_fmt: of a film whose decoder keeps its frames on a GPU, and says no more than that.
+        seekable: else frames before the start are decoded and left out.
     """
 
     live = False
@@ -128,6 +138,7 @@ class ContainerSource:
         container: Any,
         *,
         pix_fmt: str | None = None,
+        seekable: bool = True,
         start_seconds: float = 0.0,
         duration_seconds: float | None = None,
     ) -> None:
@@ -153,6 +164,7 @@ class ContainerSource:
         self.display_matrix: tuple[int, ...] | None = None
         self.damaged = 0
         self.repaired = 0
+        self._seekable = seekable
         self._start = start_seconds
         # A microsecond less: 0.8 + 0.4 is a little more than 1.2.
         self._end = None if duration_seconds is None else start_seconds + duration_seconds - 1e-6
@@ -174,8 +186,9 @@ class ContainerSource:
         self._last_pts: int | None = None
 
     def __iter__(self) -> Iterator[Item]:
-        if self._start > 0:
+        if self._start > 0 and self._seekable:
             self.container.seek(int(self._start * av.time_base), backward=True)
+        inside = False
         for packet in self._packets():
             if packet.stream is not self.video:
                 if packet.size:  # the demuxer's flush holds nothing
@@ -184,15 +197,21 @@ class ContainerSource:
                         yield packet
                 continue
             for frame in self._decode(packet):
-                self._note_damage(frame)
                 self._give_time(frame)
+                self._note_damage(frame)
                 if self._last_pts is None:
                     self.display_matrix = _display_matrix(frame)
                 self._last_pts = frame.pts
                 if self._end is not None and (frame.time or 0.0) >= self._end:
                     return
                 if self._inside(frame.time):
+                    inside = True
                     yield frame
+        if self._start > 0 and not inside and self._last_pts is not None:
+            seconds = float(self._last_pts * self.info.time_base + 1 / self.info.rate)
+            raise BadSource(
+                f"{self.info.name} ends at {seconds:.1f} s: --start {self._start:g} lies behind it"
+            )
         self._note_end()
 
     def close(self) -> None:

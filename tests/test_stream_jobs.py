@@ -125,7 +125,8 @@ def test_a_bad_source(folder: Path, make: Any, said: str) -> None:
         (["-o", "."], "is a folder"),
         (["-o", "out.mkv", "--report", "nowhere/report.json"], "report.json: its folder does not"),
         (["-o", "out.mkv", "--report", "."], ".: it is a folder, and a file"),
-        (["-o", "out.mkv", "--start", "100"], "no frame of film.mkv"),
+        (["-o", "out.mkv", "--start", "100"], "film.mkv ends at 0.1 s: --start 100"),
+        (["-o", "out.mkv", "--duration", "0"], "--duration 0 leaves nothing of the film"),
     ],
 )
 def test_a_bad_output(folder: Path, arguments: list[str], said: str) -> None:

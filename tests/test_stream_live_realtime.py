@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pytest
 
-from stream.errors import SourceNotFound
+from stream.errors import BadSource, SourceNotFound
 from stream.live.realtime import RealtimeSource
 from stream.live.uri import LiveOptions
 from stream.sources import open_source
@@ -47,6 +47,29 @@ def test_without_loop_it_ends_with_the_film(tmp_path: Path) -> None:
     source = open_source(film, live=LiveOptions(realtime=True))
     assert sum(1 for _ in source) == 5
     source.close()
+
+
+def test_it_starts_where_it_is_told_in_every_turn(tmp_path: Path) -> None:
+    """--start was ignored with --realtime."""
+    film = write_clip(tmp_path / "film.mkv", codec="libx264", frames=20, audio="aac")
+    live = LiveOptions(realtime=True, loop=True)
+    source = open_source(film, live=live, start_seconds=0.6, duration_seconds=0.35)
+    lumas, times = [], []
+    for item in source:
+        if isinstance(item, av.VideoFrame):
+            lumas.append(bytes(item.planes[0]))
+            times.append(item.time or 0.0)
+    source.close()
+    assert lumas[: len(lumas) - 5] == lumas[5:]
+    assert len(lumas) in (8, 9)  # 0.35 s over the seam; sound may be a frame longer
+    assert times[0] == pytest.approx(0.0, abs=0.002)
+    assert all(0.038 < b - a < 0.07 for a, b in pairwise(times))
+
+
+@pytest.mark.parametrize("uri", ["rtsp://127.0.0.1:9/live", "http://127.0.0.1:9/x.mp4", "webcam:0"])
+def test_what_is_no_film_here_has_no_start(uri: str) -> None:
+    with pytest.raises(BadSource, match="--start needs a film"):
+        open_source(uri, start_seconds=1)
 
 
 def test_a_missing_film_is_said_so() -> None:

@@ -188,6 +188,34 @@ def test_y4m_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert times == [Fraction(n, 25) for n in range(5)]
 
 
+@pytest.mark.parametrize(("name", "codec"), [("c.y4m", "rawvideo"), ("c.ts", "libx264")])
+def test_a_part_of_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str
+) -> None:
+    """--start was ignored there."""
+    clip = media.write_clip(tmp_path / name, codec=codec, frames=20)
+    whole = media.frame_times(clip)
+    offset = float(whole[0] or 0)
+
+    class Input:
+        buffer = io.BytesIO(clip.read_bytes())
+
+    monkeypatch.setattr("sys.stdin", Input())
+    times, _ = read(opened("-", start_seconds=offset + 0.4, duration_seconds=0.2))
+    assert times == whole[10:15]
+
+
+def test_a_part_of_the_test_picture() -> None:
+    times, _ = read(opened("test:96x64@10#2", start_seconds=0.5, duration_seconds=0.4))
+    assert times == [Fraction(n, 10) for n in range(5, 9)]
+
+
+def test_a_start_behind_the_end_says_how_long_the_film_is(tmp_path: Path) -> None:
+    clip = media.write_clip(tmp_path / "c.mkv", frames=25)
+    with pytest.raises(BadSource, match=r"c.mkv ends at 1\.0 s: --start 100 lies behind it"):
+        read(opened(clip, start_seconds=100))
+
+
 def test_nothing_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     class Input:
         buffer = io.BytesIO(b"")

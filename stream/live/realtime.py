@@ -16,10 +16,19 @@ _BEHIND_SECONDS = 2.0
 
 
 def open_as_live(
-    uri: str, *, loop: bool = False, duration_seconds: float | None = None
+    uri: str,
+    *,
+    loop: bool = False,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
 ) -> RealtimeSource:
     """Opens a film, or `test:`, as a live source."""
-    return RealtimeSource(lambda: open_source(uri), loop=loop, duration_seconds=duration_seconds)
+    return RealtimeSource(
+        lambda: open_source(uri, start_seconds=start_seconds),
+        loop=loop,
+        start_seconds=start_seconds,
+        duration_seconds=duration_seconds,
+    )
 
 
 class RealtimeSource:
@@ -27,6 +36,7 @@ class RealtimeSource:
 
     Args:
         open_film: opens the film once more for each turn.
+        start_seconds: where in the film each turn begins.
         duration_seconds: ends after so much time.
     """
 
@@ -37,8 +47,10 @@ class RealtimeSource:
         open_film: Callable[[], Source],
         *,
         loop: bool = False,
+        start_seconds: float = 0.0,
         duration_seconds: float | None = None,
     ) -> None:
+        self._start = start_seconds
         self._open = open_film
         self._film = open_film()
         self._film.video.thread_type = "SLICE"  # frame threads hold back a frame each
@@ -57,9 +69,9 @@ class RealtimeSource:
         return self._clock.now()
 
     def __iter__(self) -> Iterator[Item]:
-        start = 0.0  # of this turn
+        start = -self._start  # of the film in this turn
         while True:
-            end = start
+            end = begin = start + self._start
             for item in self._film:
                 seconds = start + _seconds(item)
                 if isinstance(item, av.VideoFrame):
@@ -70,9 +82,9 @@ class RealtimeSource:
                 end = max(end, seconds + self._length(item))
                 yield self._moved(item, start)
             self.display_matrix = self._film.display_matrix
-            if not self._loop or end == start:
+            if not self._loop or end == begin:
                 return
-            start = end
+            start = end - self._start
             self._next_turn()
 
     def close(self) -> None:

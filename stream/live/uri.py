@@ -37,8 +37,16 @@ def is_live(uri: str, options: LiveOptions) -> bool:
     return bool(_URL.match(uri)) or uri.startswith(DEVICES) or options.realtime
 
 
-def open_live(uri: str, options: LiveOptions, *, duration_seconds: float | None = None) -> Source:
+def open_live(
+    uri: str,
+    options: LiveOptions,
+    *,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+) -> Source:
     """Opens a live source by its URI. Raises SourceError."""
+    if start_seconds > 0 and (_URL.match(uri) or uri.startswith(DEVICES)):
+        raise BadSource("--start needs a film that lies here: what is live or far away has none")
     if _URL.match(uri):
         from stream.live.network import open_network_source
 
@@ -61,7 +69,9 @@ def open_live(uri: str, options: LiveOptions, *, duration_seconds: float | None 
             raise SourceNotFound(f"no such file: {uri}")
         if options.loop and not Path(uri).is_file():
             raise BadSource(f"{uri} is no file, and cannot be played twice: leave --loop out")
-    return open_as_live(uri, loop=options.loop, duration_seconds=duration_seconds)
+    return open_as_live(
+        uri, loop=options.loop, start_seconds=start_seconds, duration_seconds=duration_seconds
+    )
 
 
 def size_of(text: str) -> tuple[int, int]:
