@@ -77,9 +77,11 @@ def open_source(
         BadSource: no video in it, or nothing that can be decoded.
         NotYetError: a kind of source that this version does not read.
     """
-    from stream.live.uri import LiveOptions, is_live, open_live  # live sources are sources, too
+    from stream.live.uri import LiveOptions, is_live, open_live, without_use  # sources, too
 
     name, live = local_path(str(uri)), live or LiveOptions()
+    for option, of in without_use(name, live).items():
+        log.warning("%s says something of %s: no effect here", option, of)
     if is_live(name, live):
         return open_live(name, live, start_seconds=start_seconds, duration_seconds=duration_seconds)
     if name.startswith("test:"):
@@ -157,12 +159,18 @@ class ContainerSource:
             self.video.thread_type = "AUTO"
         if context.width < 1 or context.height < 1 or context.pix_fmt is None:
             container.close()
+            if not seekable and "mp4" in container.format.name:
+                raise BadSource(
+                    f"{name}: the index of this MP4 lies behind the film, where no pipe gets at it:"
+                    " give the file itself, or write it with -movflags +faststart"
+                )
             raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
         rate = _rate(self.video)
         time_base = self.video.time_base or 1 / rate
         seconds = _duration(self.video, container)
         self.display_matrix: tuple[int, ...] | None = None
         self.damaged = 0
+        self.patched = 0  # damaged frames that the decoder made up for: they are all there
         self.repaired = 0
         self._seekable = seekable
         self._start = start_seconds
@@ -260,12 +268,16 @@ class ContainerSource:
     def _note_damage(self, frame: av.VideoFrame) -> None:
         """Counts a frame that the decoder marks as damaged, and patched up."""
         if frame.is_corrupt:
-            if self.damaged == 0:
+            if self.patched == 0:
                 log.warning("%s: damaged picture at %.2f s", self.info.name, frame.time or 0.0)
-            self.damaged += 1
+            self.patched += 1
 
     def _note_end(self) -> None:
-        """Says so when a film ends long before the time that its container names."""
+        """Says how many pictures are patched, and when a film ends before its container's time."""
+        if self.patched:
+            log.warning(
+                "%s: %d pictures were damaged and are patched", self.info.name, self.patched
+            )
         wanted, last = self.info.duration_seconds, self._last_pts
         if wanted is None or last is None or self._start or self._end is not None:
             return

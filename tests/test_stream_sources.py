@@ -16,6 +16,7 @@ import av
 import pytest
 
 from stream.errors import BadSource, SourceNotFound
+from stream.live.uri import LiveOptions
 from stream.sources import ContainerSource, open_source
 from tests import media
 from tests.command import colorize
@@ -214,6 +215,58 @@ def test_a_start_behind_the_end_says_how_long_the_film_is(tmp_path: Path) -> Non
     clip = media.write_clip(tmp_path / "c.mkv", frames=25)
     with pytest.raises(BadSource, match=r"c.mkv ends at 1\.0 s: --start 100 lies behind it"):
         read(opened(clip, start_seconds=100))
+
+
+def test_mp4_with_its_index_at_the_end_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = media.write_clip(
+        tmp_path / "c.mp4", codec="libx264", frames=20, size=(320, 240), options={"qp": "0"}
+    )
+
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def seek(self, *where: int) -> int:
+            raise io.UnsupportedOperation
+
+    class Input:
+        buffer = Pipe(clip.read_bytes())
+
+    monkeypatch.setattr("sys.stdin", Input())
+    with pytest.raises(BadSource, match=r"the index of this MP4 lies behind .* \+faststart"):
+        open_source("-")
+
+
+def test_patched_pictures_are_no_skipped_packets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their time was "nan s", and they were reported as packets that are missing."""
+    clip = media.write_clip(tmp_path / "c.m1v", codec="mpeg1video", frames=60, size=(160, 96))
+    source = opened(media.bit_flipped(clip, flips=40))
+    times, _ = read(source)
+    assert source.patched > 0
+    assert source.damaged + len(times) <= 60
+    assert f"{source.patched} pictures were damaged and are patched" in caplog.text
+    assert "nan" not in caplog.text
+
+
+def test_options_without_effect_are_said_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = media.write_clip(tmp_path / "c.mkv", frames=1)
+    live = LiveOptions(size=(640, 480), fps=Fraction(30), input_format="mjpeg", wait=True)
+    open_source(clip, live=live).close()
+    assert [message.split()[0] for message in caplog.messages] == [
+        *("--size", "--fps", "--input-format", "--wait")
+    ]
+    caplog.clear()
+    open_source(clip, live=LiveOptions(give_up_seconds=5)).close()
+    assert caplog.messages == ["--give-up says something of sources that come back: no effect here"]
+    caplog.clear()
+    open_source(clip, live=LiveOptions()).close()
+    assert caplog.messages == []
 
 
 def test_nothing_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

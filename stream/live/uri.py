@@ -37,6 +37,26 @@ def is_live(uri: str, options: LiveOptions) -> bool:
     return bool(_URL.match(uri)) or uri.startswith(DEVICES) or options.realtime
 
 
+def without_use(uri: str, options: LiveOptions) -> dict[str, str]:
+    """Options that were given and have no effect on a source, and what they are for."""
+    given: dict[str, tuple[object, bool, str]] = {
+        "--size": (options.size, uri.startswith(DEVICES), "cameras"),
+        "--fps": (options.fps, uri.startswith(DEVICES), "cameras"),
+        "--input-format": (options.input_format, uri.startswith(DEVICES), "cameras"),
+        "--give-up": (options.give_up_seconds, _comes_back(uri), "sources that come back"),
+        "--wait": (options.wait, bool(_URL.match(uri)), "network sources"),
+    }
+    return {
+        option: what
+        for option, (value, used, what) in given.items()
+        if not used and value not in (None, False)
+    }
+
+
+def _comes_back(uri: str) -> bool:
+    return bool(_URL.match(uri)) or uri.startswith(DEVICES)
+
+
 def open_live(
     uri: str,
     options: LiveOptions,
