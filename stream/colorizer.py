@@ -197,10 +197,18 @@ class Colorizer:
         """Extracts L and hands it to the network; returns before the network is done."""
         frame = to_luma_format(frame)
         encoding = frame_encoding(frame)
+        pix_fmt = av.VideoFormat(self._pix_fmt(frame))
         if encoding != self.encoding:
             log.info("read as %s", encoding)
+            bits, kept = encoding.encoding.bit_depth, pix_fmt.components[0].bits
+            if kept < bits:
+                log.warning(
+                    "luma is rounded from %d to %d bit: the output takes no more "
+                    "(--codec ffv1 does)",
+                    bits,
+                    kept,
+                )
         self.encoding = encoding
-        pix_fmt = av.VideoFormat(self._pix_fmt(frame))
         luma = plane_view(frame, 0)
         guide = chroma_guide(
             luma,

@@ -47,6 +47,26 @@ def test_frames_and_packets_leave_in_the_order_they_came(network: Backend, overl
     assert out[1::2] == packets
 
 
+@pytest.mark.parametrize(
+    ("pix_fmt", "taken", "said"),
+    [
+        ("gray16le", {"yuv420p", "yuv420p10le"}, "luma is rounded from 16 to 10 bit"),
+        ("yuv420p12le", {"yuv420p"}, "luma is rounded from 12 to 8 bit"),
+        ("yuv420p10le", {"yuv420p", "yuv420p10le"}, ""),
+        ("yuv420p", {"yuv420p10le"}, ""),
+        ("gray16le", set(), ""),
+    ],
+)
+def test_the_log_says_once_where_bits_are_lost(
+    network: Backend, caplog: pytest.LogCaptureFixture, pix_fmt: str, taken: set[str], said: str
+) -> None:
+    colorizer = Colorizer(network, pix_fmts=taken)
+    list(colorizer.colorize(frames(3, pix_fmt)))
+    rounded = [message for message in caplog.messages if "rounded" in message]
+    assert len(rounded) == (1 if said else 0)
+    assert all(said in message for message in rounded)
+
+
 def test_overlapping_changes_no_colour(network: Backend) -> None:
     results = [
         [media.planes_of(f) for f in Colorizer(network, overlap=n).colorize(frames(6))]
