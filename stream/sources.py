@@ -15,6 +15,7 @@ from urllib.request import url2pathname
 
 import av
 import av.error
+from av.format import Flags
 from av.sidedata.sidedata import Type
 
 from stream.errors import BadSource, SourceError, SourceNotFound
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # A rate above that is a clock, where there is another to choose.
 _MOST_FPS = 240
+_WITHOUT_INDEX = frozenset(("mpegts", "mpeg"))
+_EARLIER_SECONDS = (2.0, 12.0, 60.0, float("inf"))
 
 # What a stage hands to the next: a picture, or a packet of another stream that is only copied.
 Item = av.VideoFrame | av.Packet
@@ -172,7 +175,8 @@ class ContainerSource:
         self.damaged = 0
         self.patched = 0  # damaged frames that the decoder made up for: they are all there
         self.repaired = 0
-        self._seekable = seekable
+        # A raw stream has no times to go by, and its frames are counted from the first.
+        self._seekable = seekable and not container.format.flags & Flags.no_timestamps.value
         self._start = start_seconds
         # A microsecond less: 0.8 + 0.4 is a little more than 1.2.
         self._end = None if duration_seconds is None else start_seconds + duration_seconds - 1e-6
@@ -195,7 +199,7 @@ class ContainerSource:
 
     def __iter__(self) -> Iterator[Item]:
         if self._start > 0 and self._seekable:
-            self.container.seek(int(self._start * av.time_base), backward=True)
+            self._seek()
         inside = False
         for packet in self._packets():
             if packet.stream is not self.video:
@@ -206,7 +210,6 @@ class ContainerSource:
                 continue
             for frame in self._decode(packet):
                 self._give_time(frame)
-                self._note_damage(frame)
                 if self._last_pts is None:
                     self.display_matrix = _display_matrix(frame)
                 self._last_pts = frame.pts
@@ -214,6 +217,7 @@ class ContainerSource:
                     return
                 if self._inside(frame.time):
                     inside = True
+                    self._note_damage(frame)
                     yield frame
         if self._start > 0 and not inside and self._last_pts is not None:
             seconds = float(self._last_pts * self.info.time_base + 1 / self.info.rate)
@@ -224,6 +228,38 @@ class ContainerSource:
 
     def close(self) -> None:
         self.container.close()
+
+    def _seek(self) -> None:
+        """Goes to a key frame before the start, from which the frame at the start decodes.
+
+        Transport and program streams have no index: FFmpeg lands amid a group of pictures, and
+        frames up to the next key frame would be missing.
+        """
+        if self.container.format.name not in _WITHOUT_INDEX:
+            self._seek_to(self._start)
+            return
+        for earlier in _EARLIER_SECONDS:
+            self._seek_to(self._start - earlier)
+            if self._start <= earlier:
+                return  # all of the film
+            for packet in self._packets():
+                frames = self._decode(packet) if packet.stream is self.video else []
+                if frames:
+                    break
+            else:
+                continue
+            time = frames[0].time
+            if time is not None and time <= self._start:
+                self._seek_to(self._start - earlier)
+                return
+
+    def _seek_to(self, seconds: float) -> None:
+        try:
+            self.container.seek(round(max(0.0, seconds) * av.time_base), backward=True)
+        except av.error.FFmpegError as error:
+            raise SourceError(
+                f"{self.info.name} takes no --start: it cannot be skipped in ({error.strerror})"
+            ) from error
 
     def _packets(self) -> Iterator[Any]:
         packets = self.container.demux()

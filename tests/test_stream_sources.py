@@ -206,6 +206,27 @@ def test_a_part_of_standard_input(
     assert times == whole[10:15]
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("c.ts", "libx264"),
+        ("c.mpg", "mpeg2video"),
+        ("c.m2v", "mpeg2video"),
+        ("c.h264", "libx264"),
+        ("c.avi", "mpeg4"),
+    ],
+)
+@pytest.mark.parametrize("group", ["25", "1000"])
+def test_a_part_of_what_has_no_index(tmp_path: Path, name: str, codec: str, group: str) -> None:
+    """FFmpeg lands amid a group of pictures: frames up to the next key frame were missing."""
+    options = {"g": group if codec != "mpeg2video" else "25"}
+    clip = media.write_clip(tmp_path / name, codec=codec, frames=150, options=options)
+    whole, _ = read(opened(clip))
+    for index in (20, 70, 120):
+        times, _ = read(opened(clip, start_seconds=float(whole[index])))
+        assert times == whole[index:]
+
+
 def test_a_part_of_the_test_picture() -> None:
     times, _ = read(opened("test:96x64@10#2", start_seconds=0.5, duration_seconds=0.4))
     assert times == [Fraction(n, 10) for n in range(5, 9)]
