@@ -87,7 +87,7 @@ def plan_jobs(
     folder = Path(output)
     if (
         output == "-"
-        or ":" in output[2:]
+        or (":" in output[2:] and not folder.is_dir())
         or folder.is_file()
         or folder.suffix.lower() in FILM_SUFFIXES
     ):

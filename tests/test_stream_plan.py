@@ -98,6 +98,16 @@ def test_films_of_one_name_get_two(tmp_path: Path) -> None:
     ]
 
 
+def test_an_output_folder_may_have_a_colon_in_its_name(tmp_path: Path) -> None:
+    make(tmp_path, "a.mkv", "b.mkv")
+    with pytest.raises(BadSink, match="need an output folder"):
+        plan_jobs([str(tmp_path)], "rtsp://host/live")
+    folder = tmp_path / "tape 12:30"
+    folder.mkdir()
+    jobs = plan_jobs([str(tmp_path)], str(folder))
+    assert [Path(job.sink).parent for job in jobs] == [folder, folder]
+
+
 def test_two_sources_never_write_one_file(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
