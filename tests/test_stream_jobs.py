@@ -331,7 +331,7 @@ def test_a_whole_output_replaces_the_old_one_when_asked(folder: Path) -> None:
 def test_a_failed_run_leaves_the_old_output_as_it_was(folder: Path) -> None:
     assert_refused(
         folder,
-        "no frame of film.mkv",
+        "film.mkv ends at 0.1 s",
         *("film.mkv", "-o", "there.mkv", "--overwrite", "--start", "50"),
     )
 
