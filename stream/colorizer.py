@@ -182,7 +182,7 @@ class Colorizer:
         self.encoding = other.encoding
         if self.degrade is not None and period_seconds is not None:
             self.degrade.expect(stats, period_seconds)
-        if self._in_background:  # the first time that work is dropped takes long as well
+        if self._may_be_in_background:  # the first time that work is dropped takes long as well
             work = other.begin(frame)
             cast(Background, work.pending).cancel()
             size = network_size(
@@ -261,10 +261,14 @@ class Colorizer:
 
     @property
     def _in_background(self) -> bool:
+        return self._may_be_in_background and self.steady.key_frames.every > 1
+
+    @property
+    def _may_be_in_background(self) -> bool:
         return (
             self.overlap == 0
             and self.steady.waits
-            and self.steady.key_frames.every > 1
+            and (self.degrade is not None or self.steady.key_frames.every > 1)
             and getattr(self.backend, "in_background", False)
         )
 

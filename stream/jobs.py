@@ -266,6 +266,7 @@ def _make_colorizer(network: Backend, settings: Settings, source: Source, sink: 
     degrade = _degrade(network, settings, steady) if degrades else None
     colorizer = Colorizer(network, **choices, degrade=degrade)
     if source.live:
+        colorizer.overlap = 0  # as the pipeline runs it
         rate = source.info.rate
         usual = 1 <= rate <= 240  # else it is no rate, but a clock
         colorizer.warm_up(_frame_like(source), period_seconds=float(1 / rate) if usual else None)

@@ -287,3 +287,16 @@ def test_colours_carried_far_are_doubted_once_for_what_stays_different() -> None
         once = once.carry(link.motion.back, link.view, single=True)
     assert np.all(once.count >= often.count - 1e-6)
     assert float(once.count.mean()) > float(often.count.mean()) + 0.02
+
+
+def test_dropping_work_and_looking_roughly_are_practised_before_the_first_frame() -> None:
+    """A backend may have to prepare for both, which would hold up the first cut."""
+    network = Slow(looks=3)
+    live(network).warm_up(frames(1)[0])
+    *_, dropped, rough = network.submitted
+    assert dropped.cancelled
+    assert rough.waited
+    assert np.prod(rough.size) < 1.1 * FIRST_LOOK * np.prod(dropped.size)
+    network = Slow(looks=3)
+    live(network, every=1).warm_up(frames(1)[0])  # every frame waits for its own
+    assert not any(answer.cancelled for answer in network.submitted)
