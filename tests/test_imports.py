@@ -79,7 +79,11 @@ def test_a_runtime_is_imported_only_in_the_module_named_after_it(
 def test_only_the_command_prints_or_exits() -> None:
     guilty = []
     for path in [*(ROOT / "stream").rglob("*.py"), *(ROOT / "engine").rglob("*.py")]:
-        if path in (ROOT / "stream" / "cli.py", ROOT / "stream" / "models_cli.py"):
+        if path.parent == ROOT / "stream" and path.name in (
+            "cli.py",
+            "models_cli.py",
+            "console.py",
+        ):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

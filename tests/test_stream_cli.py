@@ -15,6 +15,7 @@ import pytest
 
 from engine.spec import DEFAULT_MODEL, MODELS
 from stream import cli
+from stream.colorize_cli import _seconds
 from stream.doctor import Finding
 from tests import media
 from tests.command import ROOT, command_line, environment, kinemacolor
@@ -123,7 +124,7 @@ def test_an_interrupt_while_the_command_loads_is_one_line(
         "import os, sys\n"
         "class Interrupting:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name == {module!r} and 'kinemacolor' in sys.modules:\n"
+        f"        if name == {module!r} and hasattr(sys.modules['__main__'], '_stop'):\n"
         f"            os.kill(os.getpid(), {int(number)})\n"
         "sys.meta_path.insert(0, Interrupting())\n"
     )
@@ -280,7 +281,7 @@ def test_bench_says_nothing_of_how_test_pictures_are_read(folder: Path) -> None:
     ("text", "seconds"), [("0", 0), ("90", 90), ("1:30", 90), ("01:01:30.5", 3690.5)]
 )
 def test_times_as_ffmpeg_reads_them(text: str, seconds: float) -> None:
-    assert cli._seconds(text) == seconds
+    assert _seconds(text) == seconds
 
 
 def test_models_info_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
