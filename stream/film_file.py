@@ -148,7 +148,8 @@ class FileSink:
             # Sound may start before zero (an encoder's priming); moving it would move the film.
             options["avoid_negative_ts"] = "disabled"
         try:
-            return av.open(str(path), "w", options=options)
+            # Else a name such as 12:30.mkv would be of the protocol "12".
+            return av.open(f"file:{path}", "w", options=options)
         except ValueError as error:
             raise BadSink(
                 f"no container for {self._path.name}: use .mkv, .mp4, .mov, .webm or .ts"

@@ -60,7 +60,7 @@ def packet_hashes(path: str | Path, kind: str) -> list[str]:
 
     AAC counts without the header that MPEG-TS puts before every packet.
     """
-    with av.open(str(path)) as container:
+    with av.open(f"file:{path}") as container:
         streams = [s for s in container.streams if s.type == kind]
         hashes = {s.index: hashlib.sha256() for s in streams}
         if streams:
@@ -154,7 +154,7 @@ def _times(shifts: list[float], tick: float, source: Source, result: Source) -> 
 
 def _starts(path: str) -> list[tuple[str, float]]:
     """Codec, and seconds of the first packet, of every audio stream."""
-    with av.open(path) as container:
+    with av.open(f"file:{path}") as container:
         starts: dict[int, float] = {}
         streams = container.streams.audio
         for packet in container.demux(*streams) if streams else ():

@@ -133,6 +133,18 @@ def test_a_bad_output(folder: Path, arguments: list[str], said: str) -> None:
     assert_refused(folder, said, "film.mkv", *arguments)
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_names_with_a_colon_are_names_from_end_to_end(folder: Path, suffix: str) -> None:
+    media.write_clip(folder / "12:30:05.mkv", frames=3)
+    done = run(folder, "12:30:05.mkv", "-o", f"12:31.{suffix}")
+    assert done.returncode == 0, done.stderr
+    checked = kinemacolor("verify", "12:30:05.mkv", f"12:31.{suffix}", cwd=folder)
+    failed = [line for line in checked.stdout.splitlines() if line.startswith("FAIL")]
+    assert all("luma" in line for line in failed), checked.stdout  # x264 is not lossless
+    assert "frames" in checked.stdout
+    assert sorted(path.name for path in folder.glob("12*")) == ["12:30:05.mkv", f"12:31.{suffix}"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
