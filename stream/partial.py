@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from pathlib import Path
 
 from stream.errors import SinkExists
@@ -25,6 +26,11 @@ def reserve(path: Path) -> Path:
             continue
         return partial
     raise AssertionError
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file has a name that `reserve` makes."""
+    return re.search(r"\.partial(-\d+)?$", path.stem) is not None
 
 
 def publish(partial: Path, path: Path, *, overwrite: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stream.errors import BadSink, BadSource, SourceNotFound
 from stream.live.uri import LiveOptions, is_live
+from stream.partial import is_partial
 from stream.sources import local_path
 from stream.stills.still import is_still
 
@@ -155,7 +156,7 @@ def _films_in(folder: Path) -> list[str]:
 
 def _is_ours(path: Path, originals: set[str]) -> bool:
     """Whether this program made a file: film-color.mkv beside film.mkv, film.partial.mkv."""
-    if path.stem.endswith(".partial"):
+    if is_partial(path):
         return True
     return path.stem.endswith(_RESULT) and path.stem.removesuffix(_RESULT) in originals
 

@@ -70,7 +70,8 @@ def test_a_folder_does_not_colour_its_own_results(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make(tmp_path, "film.mkv", "film-color.mkv", "tape.avi", "tape-color.mkv", "alone-color.mkv")
-    make(tmp_path, "film-color.partial.mkv", "two.mpg", "two.mkv", "two.mpg-color.mkv")
+    make(tmp_path, "film-color.partial.mkv", "film-color.partial-2.mkv")
+    make(tmp_path, "two.mpg", "two.mkv", "two.mpg-color.mkv")
     with caplog.at_level("INFO"):
         jobs = plan_jobs([str(tmp_path)], "null:")
     assert [Path(job.source).name for job in jobs] == [
@@ -80,7 +81,7 @@ def test_a_folder_does_not_colour_its_own_results(
         "two.mkv",
         "two.mpg",
     ]
-    assert "4 skipped: results of an earlier run" in caplog.text
+    assert "5 skipped: results of an earlier run" in caplog.text
 
 
 def test_films_of_one_name_get_two(tmp_path: Path) -> None:
