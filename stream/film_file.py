@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from stream.encode import (
     supported_pix_fmts,
 )
 from stream.errors import BadSink, SinkError, SinkExists
-from stream.packets import with_decode_times
-from stream.partial import publish, reserve
+from stream.packets import Onward, with_decode_times
+from stream.partial import partial_name, publish, reserve
 from stream.remux import Copies
-from stream.sources import Item, Source, is_cover
+from stream.sources import Item, Source, file_url, is_cover
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class FileSink:
         self._stream: Any = None
         self._copies: Copies | None = None
         self._seconds = 0.0
-        self._last: dict[int, Fraction] = {}  # the time of the last packet of each stream
+        self._onward = Onward()
         self._scales = False
         with self._errors():
             # The first frame may be a while away; what forbids writing is better known now.
@@ -148,8 +147,7 @@ class FileSink:
             # Sound may start before zero (an encoder's priming); moving it would move the film.
             options["avoid_negative_ts"] = "disabled"
         try:
-            # Else a name such as 12:30.mkv would be of the protocol "12".
-            return av.open(f"file:{path}", "w", options=options)
+            return av.open(file_url(path), "w", options=options)
         except ValueError as error:
             raise BadSink(
                 f"no container for {self._path.name}: use .mkv, .mp4, .mov, .webm or .ts"
@@ -157,8 +155,7 @@ class FileSink:
 
     def _take_name(self) -> Path:
         """A temporary name of this run's own; says so when there is one of another."""
-        usual = self._path.with_name(f"{self._path.stem}.partial{self._path.suffix}")
-        partial = reserve(self._path)
+        usual, partial = partial_name(self._path), reserve(self._path)
         if partial != usual:
             log.warning("%s is another run's, and stays: this one writes %s", usual, partial)
         return partial
@@ -206,26 +203,10 @@ class FileSink:
 
     def _copy(self, packet: Any) -> None:
         assert self._copies is not None
-        if self._source.live and self._overlaps(packet):
+        if self._source.live and self._onward.goes_back(packet):
             return
         for ready in self._copies.retarget(packet):
             self._container.mux_one(ready)
-
-    def _overlaps(self, packet: Any) -> bool:
-        """Whether a packet comes no later than the one of its stream before it.
-
-        No muxer goes back in time, and where a film that loops begins again, its sound does so: an
-        encoder's priming lies before zero.
-        """
-        time = packet.pts if packet.dts is None else packet.dts
-        if time is None:
-            return False
-        seconds = time * packet.time_base
-        last = self._last.get(packet.stream_index, seconds - 1)
-        if seconds < last or (seconds == last and packet.stream.type == "audio"):
-            return True
-        self._last[packet.stream_index] = seconds
-        return False
 
     def _end(self) -> None:
         with self._errors():

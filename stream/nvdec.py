@@ -18,7 +18,7 @@ from engine import EngineError, dlpack
 from engine.driver import NoGpu, find_gpu, missing_library, use_blocking_sync
 from stream.encode import hardware_encoder
 from stream.errors import BadSource, SourceNotFound
-from stream.sources import ContainerSource, is_cover
+from stream.sources import ContainerSource, file_url, is_cover
 
 # What a film says it is, and what NVDEC makes of it. PyAV 18.1 lets nobody reach the surfaces of
 # other layouts (VideoPlane.__dlpack__ knows nv12, p010le and p016le).
@@ -146,7 +146,7 @@ def _existing(path: str | Path) -> str:
 
 def _look_into(name: str) -> _Film | None:
     """The film that `ContainerSource` would take; None where it cannot be decoded."""
-    with av.open(name, metadata_errors="replace") as container:
+    with av.open(file_url(name), metadata_errors="replace") as container:
         films = [stream for stream in container.streams.video if not is_cover(stream)]
         context = films[0].codec_context if films else None
         if context is None:
@@ -163,7 +163,7 @@ def _open(name: str, device: int) -> Any:
         allow_software_fallback=False,
         options={"primary_ctx": "1"},  # the context that TensorRT and PyCUDA use as well
     )
-    container = av.open(name, hwaccel=accel, metadata_errors="replace")
+    container = av.open(file_url(name), hwaccel=accel, metadata_errors="replace")
     for stream in container.streams.video:
         if stream.codec_context is not None and stream.codec_context.is_hwaccel:
             on_one_thread(stream.codec_context)

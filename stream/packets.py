@@ -1,8 +1,9 @@
-"""Times of encoded packets that an encoder got wrong."""
+"""Times of encoded packets: those that an encoder got wrong, and those that go back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import av
 
@@ -23,6 +24,28 @@ def with_decode_times(packets: Sequence[av.Packet]) -> Sequence[av.Packet]:
         packet.dts = packet.pts if later is None else min(packet.pts, later - 1)
         later = packet.dts
     return packets
+
+
+class Onward:
+    """The time of the last packet of each stream: no muxer goes back in it.
+
+    Where a film that loops begins again, its sound does so: an encoder's priming lies before zero.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[int, Fraction] = {}  # seconds, by the stream's index in its source
+
+    def goes_back(self, packet: av.Packet) -> bool:
+        """Whether a packet comes no later than the one of its stream before it."""
+        time = packet.pts if packet.dts is None else packet.dts
+        if time is None:
+            return False
+        seconds = time * packet.time_base
+        last = self._last.get(packet.stream_index, seconds - 1)
+        if seconds < last or (seconds == last and packet.stream.type == "audio"):
+            return True
+        self._last[packet.stream_index] = seconds
+        return False
 
 
 def _is_sound(packet: av.Packet) -> bool:

@@ -18,8 +18,7 @@ def reserve(path: Path) -> Path:
     that names the container. Raises OSError.
     """
     for number in itertools.count(1):
-        mark = "partial" if number == 1 else f"partial-{number}"
-        partial = path.with_name(f"{path.stem}.{mark}{path.suffix}")
+        partial = partial_name(path, number)
         try:
             partial.touch(exist_ok=False)
         except FileExistsError:
@@ -28,8 +27,14 @@ def reserve(path: Path) -> Path:
     raise AssertionError
 
 
+def partial_name(path: Path, number: int = 1) -> Path:
+    """The temporary name of an output: film.partial.mkv, film.partial-2.mkv, ..."""
+    mark = "partial" if number == 1 else f"partial-{number}"
+    return path.with_name(f"{path.stem}.{mark}{path.suffix}")
+
+
 def is_partial(path: Path) -> bool:
-    """Whether a file has a name that `reserve` makes."""
+    """Whether a file has a name that `partial_name` makes."""
     return re.search(r"\.partial(-\d+)?$", path.stem) is not None
 
 

@@ -120,7 +120,7 @@ def open_source(
         return StillSource(path)
     return ContainerSource(
         name,
-        _open(name, f"file:{name}"),  # else 12:30:05.mkv would be of the protocol "12"
+        _open(name, file_url(name)),
         seekable=path.is_file(),
         start_seconds=start_seconds,
         duration_seconds=duration_seconds,
@@ -339,6 +339,11 @@ class ContainerSource:
         if seconds is None or (self._start == 0 and self._end is None):
             return True
         return seconds >= self._start - 1e-6 and (self._end is None or seconds < self._end)
+
+
+def file_url(path: str | Path) -> str:
+    """FFmpeg's name of a file: by itself 12:30:05.mkv would be of the protocol "12"."""
+    return f"file:{path}"
 
 
 def local_path(uri: str) -> str:

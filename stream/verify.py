@@ -21,7 +21,7 @@ from stream.frames import (
     to_luma_format,
 )
 from stream.remux import has_adts_header
-from stream.sources import Source, open_source
+from stream.sources import Source, file_url, open_source
 from stream.stills.still import StillSource
 
 LOSSLESS = {"ffv1", "rawvideo", "wrapped_avframe", "huffyuv", "ffvhuff", "utvideo", "png", "v210"}
@@ -60,7 +60,7 @@ def packet_hashes(path: str | Path, kind: str) -> list[str]:
 
     AAC counts without the header that MPEG-TS puts before every packet.
     """
-    with av.open(f"file:{path}") as container:
+    with av.open(file_url(path)) as container:
         streams = [s for s in container.streams if s.type == kind]
         hashes = {s.index: hashlib.sha256() for s in streams}
         if streams:
@@ -154,7 +154,7 @@ def _times(shifts: list[float], tick: float, source: Source, result: Source) -> 
 
 def _starts(path: str) -> list[tuple[str, float]]:
     """Codec, and seconds of the first packet, of every audio stream."""
-    with av.open(f"file:{path}") as container:
+    with av.open(file_url(path)) as container:
         starts: dict[int, float] = {}
         streams = container.streams.audio
         for packet in container.demux(*streams) if streams else ():

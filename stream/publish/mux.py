@@ -8,7 +8,6 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ import av.error
 
 from stream.encode import EncodeOptions
 from stream.errors import BadSink, SinkError
+from stream.packets import Onward
 from stream.publish.encoder import KEY_SECONDS, LiveEncoder
 from stream.sources import Item, Source
 
@@ -101,7 +101,7 @@ class MuxSink:
         self._flushed = False
         self._waiting: list[Any] = []  # a film's packets that came before its first frame
         self._sounds: dict[int, Any] = {}
-        self._heard: dict[int, Fraction] = {}  # the time of the last packet of each
+        self._onward = Onward()
         self._files = _Files() if format == "hls" else None
         with self._errors():
             self._container = av.open(
@@ -157,13 +157,8 @@ class MuxSink:
 
     def _copy(self, packet: Any) -> None:
         copy = self._sounds.get(packet.stream_index)
-        if copy is None or packet.pts is None:
+        if copy is None or packet.pts is None or self._onward.goes_back(packet):
             return
-        # Muxers take no time twice: where a loop begins again, its sound overlaps a little.
-        seconds = packet.pts * packet.time_base
-        if seconds <= self._heard.get(copy.index, seconds - 1):
-            return
-        self._heard[copy.index] = seconds
         packet.stream = copy
         self._container.mux_one(packet)
 

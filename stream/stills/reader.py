@@ -19,6 +19,7 @@ from PIL import Image
 from engine.color import LUMA_WEIGHTS
 from stream.errors import BadSource, SourceNotFound
 from stream.frames import plane_view
+from stream.sources import file_url
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ def _has_16_bits(path: Path, picture: Any) -> bool:
 
 def _read_16_bits(path: Path) -> NDArray[np.uint16]:
     """Pillow cuts colour of 16 bits a sample to 8: FFmpeg reads it."""
-    with av.open(str(path)) as container:
+    with av.open(file_url(path)) as container:
         frame = next(container.decode(video=0))
     channels = len(frame.format.components)
     if frame.format.is_planar or frame.format.components[0].bits != 16:
