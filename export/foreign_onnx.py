@@ -14,8 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from engine.spec import read_spec
 from export.errors import BadWeights
+from export.model_file import save
 
 Answer = Literal["ab", "rgb"]
 MIN_OPSET = 9  # Where and Greater on floats
@@ -113,15 +113,7 @@ def wrap(
     )
     helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".part")
-    try:
-        onnx.save(model, str(partial))
-        read_spec(partial)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-    return out
+    return save(model, out)
 
 
 def _grey_rgb(nodes: _Nodes, scale: float, output: str, kind: int) -> None:

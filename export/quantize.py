@@ -24,6 +24,7 @@ from engine.outputs import check_writable
 from engine.spec import ModelSpec, read_spec
 from export.data import Pictures, to_lab
 from export.errors import BadPicture, DataError, ExportError
+from export.model_file import save
 
 MEAN_LIMIT = 0.35  # CIEDE2000 between the INT8 and the float colours
 CALIBRATION, JUDGES, TRIALS = 64, 64, 8  # pictures: for ranges, for the error, for one layer's
@@ -107,15 +108,7 @@ def quantize(
         )
     number = len(candidates) - len(left)
     describe(made, spec, f"{number} convolutions; {error}")
-    partial = out.with_name(out.name + ".part")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        onnx.save(made, str(partial))
-        read_spec(partial)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-    return Quantized(out, number, tuple(left), error)
+    return Quantized(save(made, out), number, tuple(left), error)
 
 
 def read_pictures(data: Sequence[Path], spec: ModelSpec, limit: int) -> list[Array]:
