@@ -165,7 +165,8 @@ class Colorizer:
 
         Args:
             period_seconds: from one frame to the next, if known; what is far too slow for that
-                is then given up before the first frame.
+                is then given up before the first frame, and work in the background practised if
+                the network takes much of it.
         """
         other = Colorizer(
             self.backend,
@@ -182,7 +183,9 @@ class Colorizer:
         self.encoding = other.encoding
         if self.degrade is not None and period_seconds is not None:
             self.degrade.expect(stats, period_seconds)
-        if self._may_be_in_background:  # the first time that work is dropped takes long as well
+        keeps_up = period_seconds is not None and stats.seconds["infer"] < period_seconds / 4
+        if self._may_be_in_background and not keeps_up:
+            # The first time that work is dropped takes long as well.
             work = other.begin(frame)
             cast(Background, work.pending).cancel()
             size = network_size(

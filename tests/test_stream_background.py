@@ -298,5 +298,8 @@ def test_dropping_work_and_looking_roughly_are_practised_before_the_first_frame(
     assert rough.waited
     assert np.prod(rough.size) < 1.1 * FIRST_LOOK * np.prod(dropped.size)
     network = Slow(looks=3)
+    live(network).warm_up(frames(1)[0], period_seconds=60)  # it keeps up
+    assert not any(answer.cancelled for answer in network.submitted)
+    network = Slow(looks=3)
     live(network, every=1).warm_up(frames(1)[0])  # every frame waits for its own
     assert not any(answer.cancelled for answer in network.submitted)
