@@ -32,7 +32,7 @@ from engine import Backend, load
 from engine.spec import ModelSpec
 from export.video_metrics import VideoScores, measure_motion, score_video, to_rgb
 from stream.chroma import EPSILON, extract_L, linear_model, resize
-from stream.colorizer import FIRST_LOOK, network_size
+from stream.colorizer import FIRST_LOOK
 from stream.frames import frame_encoding, plane_view, to_luma_format
 from stream.steady.keyframes import Want
 from stream.steady.smoothing import BLOCK, Steady, SteadyMode, make_steady
@@ -107,7 +107,7 @@ def read_clip(path: Path, spec: ModelSpec, *, frames: int | None = None) -> Clip
         for number, frame in enumerate(container.decode(video=0)):
             if number == frames:
                 break
-            height, width = network_size(spec, frame.width, frame.height)
+            height, width = spec.input_size(frame.width, frame.height)
             grey = to_luma_format(frame)
             luma = resize(plane_view(grey, 0), width, height)
             L.append(extract_L(luma, frame_encoding(grey).encoding))
@@ -175,7 +175,7 @@ def smooth_late(
 ) -> list[Planes]:
     """Live, with an inference that takes `late` frames, as `stream.colorizer` does it."""
     height, width = L.shape[1:]
-    small = network_size(backend.spec, width, height, share=FIRST_LOOK)
+    small = backend.spec.input_size(width, height, share=FIRST_LOOK)
     ready: list[Planes] = []
     key: int | None = None  # the frame that the network is at
     for t, frame in enumerate(L):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,54 @@ class ModelSpec:
     training_data: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
     quantization: str = ""  # what is in INT8 and what that costs; empty for a float model
+
+    def input_size(
+        self, width: int, height: int, *, turns: int = 0, share: float = 1.0
+    ) -> tuple[int, int]:
+        """The (H, W) at which a picture enters the network: nearest to its own shape.
+
+        The area is at most the preferred one, or a share of it, and at least 0.8 of that, so that
+        every shape costs the same; more than 4:1 is squeezed.
+
+        Args:
+            width, height: of the picture as it lies, pixels.
+            turns: quarter turns that set it upright.
+            share: of the preferred area.
+        """
+        if self.fixed_size:
+            return self.height, self.width
+        if turns % 2:
+            width, height = height, width
+        area = round(share * self.height * self.width)
+        own = (self.height, self.width) if share == 1 else None
+        return size_like(width, height, area=area, multiple=self.multiple, otherwise=own)
+
+
+def size_like(
+    width: int,
+    height: int,
+    *,
+    area: int,
+    multiple: int,
+    otherwise: tuple[int, int] | None = None,
+) -> tuple[int, int]:
+    """Returns (H, W), multiples, of 0.8 to 1 of the area, nearest to the shape of a picture.
+
+    Args:
+        otherwise: (H, W) where the multiple is too coarse for that; default: the largest that the
+            area has room for.
+    """
+    aspect = min(max(width / height, 1 / 4), 4.0)
+    rows = range(multiple, max(multiple, int((area * 4) ** 0.5)) + 1, multiple)
+    sizes = [(h, max(multiple, w)) for h in rows for w in (area // h // multiple * multiple,)]
+    sizes += [(h, w - multiple) for h, w in sizes if w > multiple]
+    near = [(h, w) for h, w in sizes if 0.8 * area <= h * w <= area]
+    if not near and otherwise:
+        return otherwise
+    if not near:
+        within = [(h, w) for h, w in sizes if h * w <= area]
+        near = [max(within, key=math.prod, default=(multiple, multiple))]
+    return min(near, key=lambda size: abs(math.log(size[1] / size[0] / aspect)))
 
 
 def find_model(name: str | Path) -> Path:

@@ -45,7 +45,10 @@ def train(
     pictures: Annotated[int | None, typer.Option(min=1, help="Budget of pictures seen.")] = None,
     crop: Annotated[
         list[str] | None,
-        typer.Option(metavar="SIDE:BATCH", help="Crops to draw; default 160:32, 192:24, 224:16."),
+        typer.Option(
+            metavar="WIDTHxHEIGHT:BATCH",
+            help="Crops to draw, 128:32 for a square; default: five shapes around 192x192.",
+        ),
     ] = None,
     rebalance: Annotated[
         float | None,
@@ -302,11 +305,14 @@ def quantize(
     print(made.error)
 
 
-def _crop(text: str) -> tuple[int, int]:
-    side, _, count = text.partition(":")
-    if not (side.isdecimal() and count.isdecimal() and int(side) and int(count)):
-        raise ExportError(f"{text!r} is no crop: give SIDE:BATCH, for example 160:32")
-    return int(side), int(count)
+def _crop(text: str) -> tuple[int, int, int]:
+    """Reads "256x192:18" or "192:24" as (width, height, pictures)."""
+    sides, _, count = text.partition(":")
+    width, _, height = sides.partition("x")
+    numbers = [width, height or width, count]
+    if not all(number.isdecimal() and int(number) for number in numbers):
+        raise ExportError(f"{text!r} is no crop: give WIDTHxHEIGHT:BATCH, for example 256x192:18")
+    return int(width), int(height or width), int(count)
 
 
 @contextmanager

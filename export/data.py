@@ -28,6 +28,11 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, ValueError, cv2.error)
 
 
+# A black-and-white photograph among colour ones teaches that such pictures have no colours. Mean
+# of |a| and |b|, CIELAB units; fog and snow have more.
+COLORLESS = 0.7
+
+
 class Pictures:
     """The pictures of zip files and folders, by number; reading is safe from any thread."""
 
@@ -120,24 +125,35 @@ def to_lab(bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
 class Shape:
     """How one batch looks."""
 
-    size: int  # side of the square crop, pixels
+    width: int  # of the crop, pixels
+    height: int
     count: int  # pictures
-    stride: int  # input size / output size of the network
+    stride: int = 1  # input size / output size of the network
 
 
-def crop(picture: NDArray[np.uint8], size: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Returns a random part (30 % to all of the area, 3:5 to 5:3), size x size, mirrored or not."""
-    height, width = picture.shape[:2]
-    area = random.uniform(0.3, 1.0) * height * width
-    aspect = np.exp(random.uniform(-0.5, 0.5))
-    w = int(np.clip(round(np.sqrt(area * aspect)), 8, width))
-    h = int(np.clip(round(np.sqrt(area / aspect)), 8, height))
-    y, x = random.integers(height - h + 1), random.integers(width - w + 1)
+def crop(
+    picture: NDArray[np.uint8], width: int, height: int, random: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Returns a random part (height, width), mirrored or not.
+
+    It is 40 % to all of the largest part that has this shape, squeezed by a fifth at most: things
+    look as they do in a whole picture that keeps its aspect ratio, a little nearer at times.
+    """
+    rows, columns = picture.shape[:2]
+    aspect = width / height * np.exp(random.uniform(-0.2, 0.2))
+    largest = min(columns, rows * aspect)
+    w = largest * np.sqrt(random.uniform(0.4, 1.0))
+    h = int(np.clip(round(w / aspect), min(8, rows), rows))
+    w = int(np.clip(round(w), min(8, columns), columns))
+    y, x = random.integers(rows - h + 1), random.integers(columns - w + 1)
     part = picture[y : y + h, x : x + w]
     if random.random() < 0.5:
         part = part[:, ::-1]
-    method = cv2.INTER_AREA if min(h, w) > size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(part, (size, size), interpolation=method), np.uint8)
+    if h > height and w > width:
+        method = cv2.INTER_AREA
+    else:  # sharper or softer: enlarged pictures are soft, the films that come later may be sharp
+        method = cv2.INTER_CUBIC if random.random() < 0.5 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(part, (width, height), interpolation=method), np.uint8)
 
 
 class Batches:
@@ -172,7 +188,7 @@ class Batches:
         self._pool.shutdown(cancel_futures=True)
 
     def from_step(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields L (N, 1, S, S) and ab (N, 2, S/stride, S/stride), float32, for ever."""
+        """Yields L (N, 1, H, W) and ab (N, 2, H/stride, W/stride), float32, for ever."""
         waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
         while True:
             while len(waiting) < self._ahead:
@@ -184,10 +200,10 @@ class Batches:
         """Returns the batch of one step. Raises DataError when hardly any picture decodes."""
         random = np.random.default_rng((self.seed, step))
         shape = self.shapes[random.integers(len(self.shapes))]
-        L = np.empty((shape.count, 1, shape.size, shape.size), np.float32)
-        small = shape.size // shape.stride
-        ab = np.empty((shape.count, 2, small, small), np.float32)
-        failures = 0
+        L = np.empty((shape.count, 1, shape.height, shape.width), np.float32)
+        small = shape.width // shape.stride, shape.height // shape.stride
+        ab = np.empty((shape.count, 2, *small[::-1]), np.float32)
+        failures = uncolored = 0
         i = 0
         while i < shape.count:
             try:
@@ -197,8 +213,11 @@ class Batches:
                 if failures > 4 * shape.count:
                     raise DataError(f"most pictures do not decode; the last: {error}") from error
                 continue
-            part = crop(picture, shape.size, random)
+            part = crop(picture, shape.width, shape.height, random)
             lab = to_lab(part)
+            if np.abs(lab[..., 1:]).mean() < COLORLESS and uncolored < 4 * shape.count:
+                uncolored += 1
+                continue
             if random.random() < self.film_share:
                 L[i, 0] = film.age(part, lab[..., 0], random)
             else:
@@ -206,7 +225,7 @@ class Batches:
             chroma = np.ascontiguousarray(lab[..., 1:])
             if shape.stride > 1:
                 chroma = np.asarray(
-                    cv2.resize(chroma, (small, small), interpolation=cv2.INTER_AREA), np.float32
+                    cv2.resize(chroma, small, interpolation=cv2.INTER_AREA), np.float32
                 )
             ab[i] = chroma.transpose(2, 0, 1)
             i += 1

@@ -61,8 +61,8 @@ def evaluate(
 ) -> list[Scores]:
     """Scores models, and the rows "grey" and "truth", on the same pictures.
 
-    The network gets L at its preferred size; ab is scaled to the picture's size bilinearly and
-    compared there.
+    The network gets L as it does in films: at its preferred area and the picture's aspect ratio, if
+    it takes any size. ab is scaled to the picture's size bilinearly and compared there.
 
     Args:
         models: .onnx files that keep the contract.
@@ -112,17 +112,12 @@ def evaluate(
     return results
 
 
-def backend_prediction(
-    path: Path, backend: str, *, size: tuple[int, int] | None = None
-) -> tuple[Predict, str]:
-    """Returns a function that colours one picture with a model file, and the model's name.
-
-    size: (height, width) of the network's input; default: the preferred one.
-    """
+def backend_prediction(path: Path, backend: str) -> tuple[Predict, str]:
+    """Returns a function that colours one picture with a model file, and the model's name."""
     loaded = load(path, backend=backend)  # type: ignore[arg-type]
-    height, width = size or (loaded.spec.height, loaded.spec.width)
 
     def predict(L: Array, truth: Array) -> Array:
+        height, width = loaded.spec.input_size(L.shape[1], L.shape[0])
         small = cv2.resize(L, (width, height), interpolation=_method(L.shape, (height, width)))
         ab = loaded(np.ascontiguousarray(small[None, None], np.float32))[0]  # (2, h, w)
         planes = np.ascontiguousarray(ab.transpose(1, 2, 0), np.float32)

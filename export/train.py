@@ -23,7 +23,8 @@ from export.losses import BinLoss, MeanSquaredLoss
 from export.networks.head import BinHead
 from export.parallel import SplitStep
 
-CROPS = (160, 32), (192, 24), (224, 16)  # side in pixels, pictures
+# Width and height in pixels, pictures.
+CROPS = (192, 192, 24), (224, 224, 18), (256, 192, 18), (192, 256, 18), (288, 160, 18)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def train(
     validate_on: Sequence[Path] = (),
     hours: float | None = None,
     pictures: int | None = None,
-    crops: Sequence[tuple[int, int]] = CROPS,
+    crops: Sequence[tuple[int, int, int]] = CROPS,
     learning_rate: float | None = None,
     rebalance: float | None = None,
     vivid: float = 0.0,
@@ -72,7 +73,7 @@ def train(
         hours: budget of wall-clock time, over all resumed runs; the learning rate follows a
             cosine over it.
         pictures: budget of pictures seen. One of both is needed.
-        crops: batches to draw from, each as (side in pixels, pictures). The default's several sizes
+        crops: batches to draw from, each as (width, height, pictures). The default's several sizes
             make a network serve several sizes. Smaller crops train faster, but show things at a
             smaller scale than a whole picture at the network's own size: with most crops at 128,
             colours at 256x256 became worse with training.
@@ -99,11 +100,11 @@ def train(
     held_out = Pictures(validate_on) if validate_on else None
     for given in filter(None, (source, held_out)):
         given.check()
-    if odd := [side for side, _ in crops if side % entry.multiple]:
+    if odd := [side for crop in crops for side in crop[:2] if side % entry.multiple]:
         raise ExportError(
             f"{network} takes crops with sides of a multiple of {entry.multiple}, not of {odd[0]}"
         )
-    shapes = [Shape(side, count, entry.stride) for side, count in crops]
+    shapes = [Shape(*crop, entry.stride) for crop in crops]
     batches = Batches(source, shapes, seed=seed, film_share=film_share, workers=workers)
     model = networks.build(network)
     if start is not None and start.suffix == ".onnx":

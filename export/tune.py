@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.spec import size_like
 from export import bins, checkpoint, metrics, networks
 from export.data import Pictures, to_lab
 from export.errors import BadPicture, DataError, ExportError
@@ -45,7 +46,7 @@ def measure(
     rebalances: Sequence[float] = (0.0,),
     saturations: Sequence[float] = SATURATIONS,
     limit: int = 100,
-    side: int = 192,
+    side: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Setting]:
     """Scores every combination on held-out pictures, "grey" (saturation 0) too if asked.
@@ -53,7 +54,7 @@ def measure(
     Args:
         source: checkpoint.safetensors of a network with bins, or its run's folder.
         data: pictures to choose on; never those that the result is reported on.
-        side: pictures are squeezed to so many pixels square.
+        side: of the square whose area the network sees, pixels; default: the network's own.
         report: called with settings done, settings in all.
 
     Raises ExportError: a network without bins, pictures of which none decodes.
@@ -63,17 +64,21 @@ def measure(
     head = getattr(model, "head", None)
     if not isinstance(head, BinHead):
         raise ExportError(f"{position.network!r} has nothing to tune")
-    stride = networks.entry(position.network).stride
+    entry = networks.entry(position.network)
+    area = (side or entry.size) ** 2
     kept: list[tuple[Tensor, NDArray[np.float32]]] = []
     pictures = Pictures(data)
     for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int):
         try:
-            bgr = cv2.resize(pictures.read(int(i)), (side, side), interpolation=cv2.INTER_AREA)
+            bgr = pictures.read(int(i))
         except BadPicture:
             continue
-        lab = to_lab(np.asarray(bgr, np.uint8))
+        height, width = size_like(bgr.shape[1], bgr.shape[0], area=area, multiple=entry.multiple)
+        bgr = np.asarray(cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        lab = to_lab(bgr)
         L = torch.from_numpy(np.ascontiguousarray(lab[..., 0]))[None, None]
-        small = cv2.resize(lab, (side // stride,) * 2, interpolation=cv2.INTER_AREA)
+        coarse = width // entry.stride, height // entry.stride
+        small = cv2.resize(lab, coarse, interpolation=cv2.INTER_AREA)
         kept.append((model.logits(L).half(), np.asarray(small, np.float32)))  # type: ignore[operator]
     pictures.close()
     if not kept:

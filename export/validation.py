@@ -12,19 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export import curve, metrics
+from engine.spec import size_like
+from export import curve, metrics, networks
 from export.checkpoint import Position
 from export.data import Pictures, to_lab
 from export.errors import BadPicture, DataError
 
-SIDE = 192
+SIDE = 192  # of the square whose area the network sees, and of a sample picture
 MAX_PICTURES = 300
 SAMPLES = 24
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over the held-out pictures, at SIDE x SIDE."""
+    """Means over the held-out pictures, at the area of SIDE x SIDE and each one's shape."""
 
     step: int
     pictures: int
@@ -40,6 +41,7 @@ def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position
     """Scores the model, appends to curve.csv, draws it, writes samples-<pictures>.png."""
     model.eval()
     device = next(model.parameters()).device
+    multiple = networks.entry(position.network).multiple
     rows: list[tuple[float, ...]] = []
     samples: list[NDArray[np.uint8]] = []
     for i in np.linspace(0, len(pictures) - 1, min(MAX_PICTURES, len(pictures))).astype(int):
@@ -47,12 +49,13 @@ def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position
             bgr = pictures.read(int(i))
         except BadPicture:
             continue
-        bgr = np.asarray(cv2.resize(bgr, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+        size = size_like(bgr.shape[1], bgr.shape[0], area=SIDE * SIDE, multiple=multiple)[::-1]
+        bgr = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
         lab = to_lab(bgr)
         L = torch.from_numpy(np.ascontiguousarray(lab[..., 0]))[None, None].to(device)
         with torch.autocast(device.type, torch.bfloat16):
             ab = model(L)[0].float().cpu().numpy().transpose(1, 2, 0)
-        full = cv2.resize(np.ascontiguousarray(ab), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+        full = cv2.resize(np.ascontiguousarray(ab), size, interpolation=cv2.INTER_LINEAR)
         ab = np.asarray(full, np.float32)
         ours = np.dstack([lab[..., :1], ab])
         rows.append(
@@ -64,7 +67,8 @@ def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position
             )
         )
         if len(samples) < SAMPLES:
-            samples.append(np.hstack([grey(lab), to_bgr(ours), bgr]))
+            tiles = grey(lab), to_bgr(ours), bgr
+            samples.append(np.hstack([cv2.resize(tile, (SIDE, SIDE)) for tile in tiles]))
     if not rows:
         raise DataError("none of the pictures to validate on decodes")
     scores = Scores(

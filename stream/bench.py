@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine import Backend
-from stream.colorizer import Colorizer, network_size
+from stream.colorizer import Colorizer
 from stream.pipeline import run
 from stream.sinks import NullSink
 from stream.sources import open_source
@@ -42,5 +42,5 @@ def measure(
             finally:
                 source.close()
             fps = stats.fps
-        size = network_size(network.spec, width, height)
+        size = network.spec.input_size(width, height)
         yield Measurement(width, height, size, stats.frames_out, fps, stats.stage_ms())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backend import Backend, Background, Pending
-from engine.spec import ModelSpec
 from stream.chroma import Upsample, chroma_guide, chroma_planes, extract_L, resize
 from stream.frames import (
     FrameEncoding,
@@ -188,8 +186,8 @@ class Colorizer:
             # The first time that work is dropped takes long as well.
             work = other.begin(frame)
             cast(Background, work.pending).cancel()
-            size = network_size(
-                self.backend.spec, frame.width, frame.height, work.turns, share=FIRST_LOOK
+            size = self.backend.spec.input_size(
+                frame.width, frame.height, turns=work.turns, share=FIRST_LOOK
             )
             self.backend.submit(resize(work.L, *size[::-1])[None, None]).result()
 
@@ -220,7 +218,7 @@ class Colorizer:
             left_sited=is_left_sited(pix_fmt),
         )
         turns = round(frame.rotation / 90) % 4
-        height, width = network_size(self.backend.spec, frame.width, frame.height, turns)
+        height, width = self.backend.spec.input_size(frame.width, frame.height, turns=turns)
         upright = (width, height) if turns % 2 == 0 else (height, width)
         L = extract_L(resize(guide, *upright), encoding.encoding)
         if turns:
@@ -229,8 +227,8 @@ class Colorizer:
         def shown(share: float) -> NDArray[np.float32]:
             if share == 1:
                 return L
-            height, width = network_size(
-                self.backend.spec, frame.width, frame.height, turns, share=share
+            height, width = self.backend.spec.input_size(
+                frame.width, frame.height, turns=turns, share=share
             )
             return resize(L, width, height)  # motion and cuts still see L as it was
 
@@ -331,29 +329,3 @@ def takes_any_size(backend: Backend) -> bool:
     """Whether a backend goes from one input size to another without preparation."""
     # TensorRT's engines take sizes within their optimization profile only.
     return getattr(backend, "takes_any_size", False) and not backend.spec.fixed_size
-
-
-def network_size(
-    spec: ModelSpec, width: int, height: int, turns: int = 0, *, share: float = 1.0
-) -> tuple[int, int]:
-    """The (H, W) at which a picture enters the network: nearest to its own shape.
-
-    The area is at most the preferred one, or a share of it, and at least 0.8 of that, so that
-    every shape costs the same; more than 4:1 is squeezed.
-    """
-    if spec.fixed_size:
-        return spec.height, spec.width
-    if turns % 2:
-        width, height = height, width
-    aspect = min(max(width / height, 1 / 4), 4.0)
-    area, unit = round(share * spec.height * spec.width), spec.multiple
-    rows = range(unit, max(unit, int((area * 4) ** 0.5)) + 1, unit)
-    sizes = [(h, max(unit, w)) for h in rows for w in (area // h // unit * unit,)]
-    sizes += [(h, w - unit) for h, w in sizes if w > unit]
-    near = [(h, w) for h, w in sizes if 0.8 * area <= h * w <= area]
-    if not near and share == 1:
-        near = [(spec.height, spec.width)]
-    elif not near:  # the multiple is coarse beside so small an area
-        within = [(h, w) for h, w in sizes if h * w <= area]
-        near = [max(within, key=math.prod, default=(unit, unit))]
-    return min(near, key=lambda size: abs(math.log(size[1] / size[0] / aspect)))

@@ -24,7 +24,7 @@ from engine.cuda import Device, PyCudaDevice
 from engine.driver import find_gpu
 from engine.kernels import ChromaRules, FrameKernels, Launch, Surface, compile_kernels
 from stream.chroma import AB_SIZE, AB_STEP, EPSILON, LUMA_SIZE, RADIUS, chroma_tables
-from stream.colorizer import Colorizer, Work, network_size
+from stream.colorizer import Colorizer, Work
 from stream.errors import BadSink, BadSource
 from stream.frames import FrameEncoding, frame_encoding
 from stream.nvdec import is_cropped
@@ -178,7 +178,7 @@ class CudaColorizer(Colorizer):
     def _network_size(self, frame: av.VideoFrame) -> tuple[int, int, int]:
         """(H, W) of L as the frame lies, and the quarter turns that set it upright."""
         turns = round(frame.rotation / 90) % 4
-        height, width = network_size(self.backend.spec, frame.width, frame.height, turns)
+        height, width = self.backend.spec.input_size(frame.width, frame.height, turns=turns)
         return (width, height, turns) if turns % 2 else (height, width, turns)
 
     def _kernels_for(

@@ -22,7 +22,6 @@ from engine.build import (
 from engine.errors import BackendUnavailable, BadModel
 from engine.fp16 import to_fp16
 from engine.spec import MODELS, ModelSpec, read_spec
-from stream.colorizer import network_size
 from tests.networks import annealed_model, random_network
 
 PACKAGED = sorted(MODELS.glob("*.onnx"))
@@ -142,7 +141,7 @@ def test_the_profile_takes_every_shape_of_picture(height: int, width: int, multi
     spec = ModelSpec(Path("m.onnx"), "m", height=height, width=width, multiple=multiple)
     profile = profile_for(spec)
     for picture in ((1920, 1080), (720, 576), (1080, 1920), (4096, 512), (500, 4000), (640, 640)):
-        size = network_size(spec, *picture)
+        size = spec.input_size(*picture)
         assert profile.takes(*size), f"{size} for {picture} is outside {profile}"
 
 

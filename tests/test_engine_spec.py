@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import BadModel, ModelNotFound, find_model, read_spec
+from engine import BadModel, ModelNotFound, ModelSpec, find_model, read_spec
 from tests.models import write_model
 
 
@@ -102,3 +102,30 @@ def test_reading_a_spec_warns_of_nothing(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_spec(write_model(tmp_path / "tiny.onnx"))
+
+
+def preferring(height: int = 256, width: int = 256, *, fixed: bool = False) -> ModelSpec:
+    return ModelSpec(Path("m.onnx"), "m", height=height, width=width, fixed_size=fixed)
+
+
+@pytest.mark.parametrize(
+    "size", [(640, 480), (1920, 1080), (1080, 1920), (1, 1), (8192, 8192), (4000, 10), (10, 4000)]
+)
+def test_the_networks_size_has_the_pictures_shape_and_the_models_area(
+    size: tuple[int, int],
+) -> None:
+    width, height = size
+    h, w = preferring().input_size(width, height)
+    assert h % 32 == w % 32 == 0
+    assert 0.8 * 256 * 256 <= h * w <= 256 * 256
+    aspect = min(max(width / height, 1 / 4), 4.0)
+    assert 0.7 < (w / h) / aspect < 1.4
+
+
+def test_a_quarter_turn_turns_the_networks_size() -> None:
+    assert preferring().input_size(1920, 1080, turns=1) == preferring().input_size(1080, 1920)
+    assert preferring().input_size(1920, 1080, turns=2) == preferring().input_size(1920, 1080)
+
+
+def test_a_fixed_model_keeps_its_size() -> None:
+    assert preferring(64, 96, fixed=True).input_size(1920, 1080) == (64, 96)

@@ -9,7 +9,9 @@ import pytest
 import torch
 from skimage import color
 
+from engine import load
 from export import checkpoint, evaluate, networks, onnx_export, tune
+from export.data import to_lab
 from export.errors import DataError, ExportError
 from tests.models import write_model
 from tests.test_export_data import make_folder
@@ -80,6 +82,19 @@ def test_a_limit_spreads_over_the_data(model: Path, tmp_path: Path) -> None:
     (data / "0.png").write_bytes(b"broken")
     results = evaluate.evaluate([], [data], limit=2)
     assert results[0].pictures == 1  # of the first and the last, the first does not decode
+
+
+def test_a_wide_picture_enters_the_network_wide(model: Path, tmp_path: Path) -> None:
+    wide = np.random.default_rng(0).integers(0, 256, (40, 160, 3), np.uint8)
+    (tmp_path / "data").mkdir()
+    cv2.imwrite(str(tmp_path / "data" / "0.png"), wide)
+    predict, _ = evaluate.backend_prediction(model, "onnxruntime")
+    L = np.ascontiguousarray(to_lab(wide)[..., 0])
+    network = load(model, "onnxruntime")
+    small = cv2.resize(L, (128, 32), interpolation=cv2.INTER_AREA)
+    ab = network(small[None, None])[0].transpose(1, 2, 0)
+    wanted = cv2.resize(np.ascontiguousarray(ab), (160, 40), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(predict(L, np.zeros((40, 160, 2), np.float32)) - wanted).max() < 1e-4
 
 
 def test_no_pictures_is_one_clear_error(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from skimage import color
 
-from export import bins, checkpoint, learner, networks, train
+from export import bins, checkpoint, cli, learner, networks, train
 from export.errors import CheckpointError, DataError, ExportError, TrainingDiverged
-from export.losses import BinLoss, MeanSquaredLoss
+from export.losses import BinLoss, MeanSquaredLoss, distance
 from export.parallel import SplitStep
 from tests.test_export_data import make_folder
 
-TINY = [(16, 4)]
+TINY = [(16, 16, 4)]
 
 
 def run(data: Path, out: Path, pictures: int, **options: object) -> Path:
@@ -145,7 +146,7 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
         ({"hours": 0.0}, "more than nothing"),
         ({"pictures": 4, "device": "gpu"}, "no device 'gpu'"),
         ({"pictures": 4, "learning_rate": -1.0}, "learning rate must be more than 0"),
-        ({"pictures": 4, "crops": [(20, 4)]}, "a multiple of 8, not of 20"),
+        ({"pictures": 4, "crops": [(16, 20, 4)]}, "a multiple of 8, not of 20"),
         ({"pictures": 4, "vivid": 1.0}, "networks that predict bins"),
     ],
 )
@@ -267,3 +268,33 @@ def test_patches_cost_more_than_one_wrong_color() -> None:
     patches[:, 0, 1::2] = -40.0
     loss = BinLoss(power=0, vivid=0.01, saturation=1.0)
     assert float(loss(logits_of(patches), truth)) > float(loss(logits_of(one), truth)) + 1
+
+
+def test_colors_are_compared_as_auc_and_the_eye_do() -> None:
+    random = np.random.default_rng(0)
+    ab, truth = random.uniform(-60, 60, (2, 50, 2)).astype(np.float32)
+    lab, true_lab = (np.insert(colors, 0, 50, axis=-1) for colors in (ab, truth))
+    seen = color.deltaE_ciede94(true_lab, lab)  # of its arguments the first is the reference
+    wanted = (np.linalg.norm(ab - truth, axis=-1) + seen) / 2
+    got = distance(torch.from_numpy(ab), torch.from_numpy(truth)).numpy()
+    assert np.abs(got - wanted).max() < 0.05
+
+
+def test_colors_that_are_right_leave_finite_gradients() -> None:
+    ab = torch.zeros(3, 2, requires_grad=True)
+    distance(ab, torch.tensor([[0.0, 0.0], [0.0, 1.0], [40.0, 0.0]])).sum().backward()
+    assert ab.grad is not None
+    assert bool(torch.isfinite(ab.grad).all())
+
+
+@pytest.mark.parametrize(
+    ("text", "crop"), [("256x192:18", (256, 192, 18)), ("128:32", (128, 128, 32))]
+)
+def test_a_crop_is_read_from_the_command_line(text: str, crop: tuple[int, int, int]) -> None:
+    assert cli._crop(text) == crop
+
+
+@pytest.mark.parametrize("text", ["128", "128:0", "0:4", "128x:", "128x:4x", "x96:4", "-1:4", ""])
+def test_what_is_no_crop_is_one_clear_error(text: str) -> None:
+    with pytest.raises(ExportError, match="give WIDTHxHEIGHT:BATCH"):
+        cli._crop(text)

@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from engine import Backend, ModelSpec, load
-from stream.colorizer import Colorizer, network_size
+from engine import Backend, load
+from stream.colorizer import Colorizer
 from stream.sources import Item
 from stream.steady.smoothing import make_steady
 from tests import media
@@ -139,30 +139,3 @@ def test_a_turned_film_is_shown_upright_and_coloured_where_it_lies(
     for plane, other in zip(media.planes_of(colored)[1:], media.planes_of(wanted)[1:], strict=True):
         difference = np.rot90(plane, turns).astype(int) - other
         assert np.abs(difference).max() <= 2
-
-
-def spec(height: int = 256, width: int = 256, *, fixed: bool = False) -> ModelSpec:
-    return ModelSpec(Path("m.onnx"), "m", height=height, width=width, fixed_size=fixed)
-
-
-@pytest.mark.parametrize(
-    "size", [(640, 480), (1920, 1080), (1080, 1920), (1, 1), (8192, 8192), (4000, 10), (10, 4000)]
-)
-def test_the_networks_size_has_the_pictures_shape_and_the_models_area(
-    size: tuple[int, int],
-) -> None:
-    width, height = size
-    h, w = network_size(spec(), width, height)
-    assert h % 32 == w % 32 == 0
-    assert 0.8 * 256 * 256 <= h * w <= 256 * 256
-    aspect = min(max(width / height, 1 / 4), 4.0)
-    assert 0.7 < (w / h) / aspect < 1.4
-
-
-def test_a_quarter_turn_turns_the_networks_size() -> None:
-    assert network_size(spec(), 1920, 1080, turns=1) == network_size(spec(), 1080, 1920)
-    assert network_size(spec(), 1920, 1080, turns=2) == network_size(spec(), 1920, 1080)
-
-
-def test_a_fixed_model_keeps_its_size() -> None:
-    assert network_size(spec(64, 96, fixed=True), 1920, 1080) == (64, 96)

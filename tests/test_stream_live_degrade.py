@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.spec import ModelSpec
-from stream.colorizer import Colorizer, network_size
+from stream.colorizer import Colorizer
 from stream.jobs import _degrade
 from stream.live.degrade import PATIENCE_SECONDS, Degrade, Step
 from stream.live.latency import Latency
@@ -190,13 +190,13 @@ def test_a_smaller_input_keeps_the_shape_and_the_models_multiple(
     share: float, size: tuple[int, int]
 ) -> None:
     spec = ModelSpec(Path("m.onnx"), "m")
-    height, width = network_size(spec, *size, share=share)
+    height, width = spec.input_size(*size, share=share)
     assert height % 32 == width % 32 == 0
     assert 0.8 * share <= height * width / (256 * 256) <= share
     aspect = min(max(size[0] / size[1], 1 / 4), 4)
     assert 0.6 < width / height / aspect < 1.6
     small = ModelSpec(Path("m.onnx"), "m", height=64, width=64)
-    assert network_size(small, *size, share=share) in ((32, 32), (32, 64), (64, 32))
+    assert small.input_size(*size, share=share) in ((32, 32), (32, 64), (64, 32))
 
 
 class Sleeper:
