@@ -27,7 +27,7 @@ from stream.progress import Progress
 from stream.publish.encoder import check_intra_refresh
 from stream.publish.sink import credentials_for
 from stream.publish.tee import Tee
-from stream.publish.uri import is_stream, shown
+from stream.publish.uri import has_viewers, is_stream, shown
 from stream.report import make_report
 from stream.settings import Settings
 from stream.sinks import Sink, open_sink
@@ -120,6 +120,12 @@ def run_job(
     kept: Path | None = None
     try:
         sink = _open_sinks(job, settings, source)
+        watched = [uri for uri in (job.sink, *job.more) if has_viewers(uri)]
+        if watched and not source.live:
+            log.warning(
+                "%s gets the film as fast as it is coloured; --realtime plays it at its own speed",
+                shown(watched[0]),
+            )
         try:
             late_after = settings.max_latency_ms / 1000
             latency = Latency.of(source, max_seconds=late_after) if source.live else None

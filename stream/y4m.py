@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,6 +10,8 @@ import av
 
 from stream.errors import SinkError
 from stream.sources import Item, Source
+
+log = logging.getLogger(__name__)
 
 
 class Y4MSink:
@@ -22,6 +25,8 @@ class Y4MSink:
         self._pipe = pipe
         self._source = source
         self._shape: tuple[int, int, str] | None = None  # width, height, pix_fmt of every frame
+        self._first_seconds = 0.0
+        self._frames = self._moved = 0  # written; of these so many half a frame or more off
 
     def write(self, item: Item) -> None:
         if not isinstance(item, av.VideoFrame):
@@ -41,9 +46,27 @@ class Y4MSink:
                 _write_rows(self._pipe, item, plane)
         except BrokenPipeError as error:
             raise SinkError("the reader of the pipe went away") from error
+        self._compare_times(item)
+
+    def _compare_times(self, frame: av.VideoFrame) -> None:
+        """Counts frames that a constant rate puts elsewhere: Y4M has no times."""
+        seconds = frame.time or 0.0
+        if self._frames == 0:
+            self._first_seconds = seconds
+        place = (seconds - self._first_seconds) * float(self._source.info.rate)
+        self._moved += abs(place - self._frames) >= 0.5
+        self._frames += 1
 
     def finish(self) -> None:
         self._pipe.flush()
+        if self._moved:
+            log.warning(
+                "%d of %d frames come at other times than in the source: Y4M has one rate, here "
+                "%s fps; a file keeps times",
+                self._moved,
+                self._frames,
+                round(float(self._source.info.rate), 3),
+            )
 
     def abandon(self, *, keep: bool) -> Path | None:
         return None

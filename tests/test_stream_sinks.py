@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import os
 import subprocess
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from stream.film_file import check_target
 from stream.live.uri import LiveOptions
 from stream.sinks import Sink, open_sink
 from stream.sources import open_source
+from stream.y4m import Y4MSink
 from tests import media
 from tests.command import TIMEOUT_SECONDS, colorize, command_line, environment, kinemacolor
 from tests.models import write_model
@@ -120,6 +123,34 @@ def test_y4m_on_standard_output_is_read_by_ffmpeg_with_the_same_luma(
     assert ours.wait(TIMEOUT_SECONDS) == 0
     np.testing.assert_array_equal(media.read_luma(clip), media.read_luma(result))
     assert media.frame_times(result) == media.frame_times(clip)
+
+
+@pytest.mark.parametrize(
+    ("pts", "moved"), [([0, 1, 5, 6, 20, 21], "frames come at other times"), (range(7, 13), None)]
+)
+def test_y4m_says_that_it_cannot_keep_times(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, pts: Sequence[int], moved: str | None
+) -> None:
+    clip = media.write_clip(tmp_path / "c.mkv", frames=6, pts=pts, time_base=Fraction(1, 25))
+    source = open_source(str(clip))
+    sink = Y4MSink(io.BytesIO(), source)
+    for item in source:
+        sink.write(item)
+    sink.finish()
+    source.close()
+    assert [moved in message for message in caplog.messages if moved] == [True] * bool(moved)
+    assert bool(caplog.messages) == bool(moved)
+
+
+def test_a_film_that_is_sent_faster_than_it_plays_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = media.write_clip(tmp_path / "clip.mkv", frames=3)
+    colorize(clip, "rtsp://@:0/live", codec=None)
+    assert any("--realtime plays it at its own speed" in message for message in caplog.messages)
+    caplog.clear()
+    colorize(clip, tmp_path / "out.mkv", codec=None)
+    assert not any("--realtime" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])

@@ -19,6 +19,11 @@ def is_stream(uri: str) -> bool:
     )
 
 
+def has_viewers(uri: str) -> bool:
+    """Whether a URI names a sink that is watched as it is sent: pictures must come in time."""
+    return uri.startswith(("rtsp://", "rtmp://", "rtmps://", "udp://", "virtualcam:"))
+
+
 def shown(uri: str) -> str:
     """A sink's URI as it may be printed and reported: without the password or the stream key."""
     if uri.startswith(("rtmp://", "rtmps://")):
