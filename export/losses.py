@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from export import bins
 
 FULL = 40.0  # chroma of a strong colour in a photograph
+SHORTFALL = 3.0  # weight of the squared shortfall of colorfulness
 
 
 class BinLoss(nn.Module):
@@ -73,7 +74,7 @@ class BinLoss(nn.Module):
     def _vivid_loss(self, ab: Tensor, truth: Tensor) -> Tensor:
         """What colours (N, h, w, 2) cost for being paler, or more patched, than the truth."""
         shortfall = self.vivid - _spread(ab).mean() / _spread(truth).mean()
-        return F.relu(shortfall).square() + self.patch_weight * _patches(ab, truth)
+        return SHORTFALL * F.relu(shortfall).square() + self.patch_weight * _patches(ab, truth)
 
 
 def distance(ab: Tensor, truth: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from skimage import color
 
 from export import bins, checkpoint, cli, learner, networks, train
 from export.errors import CheckpointError, DataError, ExportError, TrainingDiverged
-from export.losses import BinLoss, MeanSquaredLoss, distance
+from export.losses import SHORTFALL, BinLoss, MeanSquaredLoss, distance
 from export.parallel import SplitStep
 from tests.test_export_data import make_folder
 
@@ -244,7 +244,7 @@ def test_pale_colors_cost_only_below_the_wanted_colorfulness() -> None:
         return float(vivid - plain)
 
     assert extra(1.0) == pytest.approx(0.0, abs=1e-3)
-    assert extra(0.25) == pytest.approx((0.9 - 0.25) ** 2, rel=0.1)
+    assert extra(0.25) == pytest.approx(SHORTFALL * (0.9 - 0.25) ** 2, rel=0.1)
 
 
 def test_a_few_glowing_spots_are_not_colorful() -> None:
