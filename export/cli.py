@@ -47,7 +47,7 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="WIDTHxHEIGHT:BATCH",
-            help="Crops to draw, 128:32 for a square; default: five shapes around 192x192.",
+            help="Crops to draw, 128:32 for a square; default: six shapes around 224x224.",
         ),
     ] = None,
     rebalance: Annotated[
@@ -212,6 +212,9 @@ def export(
     rebalance: Annotated[
         float | None, typer.Option(help="Power of the rare-colour weights, 0.")
     ] = None,
+    side: Annotated[
+        int | None, typer.Option(min=32, help="Of the square whose area it prefers, pixels.")
+    ] = None,
     license: Annotated[str, typer.Option(help="Kept in the file.")] = "not stated",
     training_data: Annotated[
         str, typer.Option(help="What it was trained on, kept in the file.")
@@ -228,6 +231,8 @@ def export(
         temperature=temperature,
         saturation=saturation,
         rebalance=rebalance,
+        height=side,
+        width=side,
         license=license,
         training_data=training_data,
     )
@@ -241,6 +246,9 @@ def tune(
     rebalance: Annotated[list[float] | None, typer.Option(help="0")] = None,
     saturation: Annotated[list[float] | None, typer.Option(help="0.9 to 1.3")] = None,
     limit: Annotated[int, typer.Option(min=1, help="That many pictures, spread out.")] = 200,
+    side: Annotated[
+        int | None, typer.Option(min=32, help="Of the square whose area the network sees.")
+    ] = None,
 ) -> None:
     """Scores what can be chosen after training, before `models export` fixes it."""
     with _torch_at_hand():
@@ -256,6 +264,7 @@ def tune(
             rebalances=rebalance or (0.0,),
             saturations=saturation or SATURATIONS,
             limit=limit,
+            side=side,
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
     print(table(settings))

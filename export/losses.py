@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from export import bins
 
 FULL = 40.0  # chroma of a strong colour in a photograph
-SHORTFALL = 3.0  # weight of the squared shortfall of colorfulness
 
 
 class BinLoss(nn.Module):
@@ -17,8 +16,8 @@ class BinLoss(nn.Module):
 
     Args:
         power: strength of class rebalancing; 1 is the paper's, 0 is none.
-        mean_weight: weight of the annealed mean's distance from the truth, in tens, which keeps
-            shadows and dark cloth, where the distribution is wide, from taking a rare colour.
+        mean_weight: weight of smooth L1 on the annealed mean (ab / 10), which keeps shadows and
+            dark cloth, where the distribution is wide, from taking a rare colour.
         norm_weight: weight of the squared log-sum-exp, which keeps logits normalised, so that
             the exported graph needs no softmax (see `networks.head`).
         vivid: share of the truth's colorfulness below which the annealed mean costs; 0 is off.
@@ -33,7 +32,7 @@ class BinLoss(nn.Module):
         self,
         *,
         power: float = 0.5,
-        mean_weight: float = 0.5,
+        mean_weight: float = 0.2,
         norm_weight: float = 0.02,
         vivid: float = 0.0,
         patch_weight: float = 0.5,
@@ -65,7 +64,7 @@ class BinLoss(nn.Module):
         if not (self.mean_weight or self.vivid):
             return loss
         mean = torch.softmax(flat / bins.TEMPERATURE, 1) @ (self.points * self.saturation)
-        loss = loss + self.mean_weight * distance(mean, truth).mean() / 10
+        loss = loss + self.mean_weight * F.smooth_l1_loss(mean / 10, truth / 10)
         if self.vivid:
             shape = (len(ab), *ab.shape[2:], 2)
             loss = loss + self._vivid_loss(mean.view(shape), truth.view(shape))
@@ -74,26 +73,7 @@ class BinLoss(nn.Module):
     def _vivid_loss(self, ab: Tensor, truth: Tensor) -> Tensor:
         """What colours (N, h, w, 2) cost for being paler, or more patched, than the truth."""
         shortfall = self.vivid - _spread(ab).mean() / _spread(truth).mean()
-        return SHORTFALL * F.relu(shortfall).square() + self.patch_weight * _patches(ab, truth)
-
-
-def distance(ab: Tensor, truth: Tensor) -> Tensor:
-    """How far colours (..., 2) are from the truth, as AuC and as the eye count it, half and half.
-
-    AuC falls with the distance in ab. The eye's is that of CIE94 at equal lightness, a simpler
-    relative of CIEDE2000: among strong colours, and in chroma more than in hue, it sees less.
-
-    Args:
-        ab, truth: (..., 2), CIELAB units.
-
-    Returns (...), CIELAB units.
-    """
-    square = (ab - truth).square().sum(-1)
-    chroma = truth.square().sum(-1).sqrt()
-    difference = ((ab.square().sum(-1) + 1e-3).sqrt() - chroma).square()
-    hue = (square - difference).clamp(min=0)
-    seen = difference / (1 + 0.045 * chroma).square() + hue / (1 + 0.015 * chroma).square()
-    return ((square + 0.1).sqrt() + (seen + 0.1).sqrt()) / 2
+        return F.relu(shortfall).square() + self.patch_weight * _patches(ab, truth)
 
 
 def _spread(ab: Tensor) -> Tensor:

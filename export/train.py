@@ -24,7 +24,9 @@ from export.networks.head import BinHead
 from export.parallel import SplitStep
 
 # Width and height in pixels, pictures.
-CROPS = (192, 192, 24), (224, 224, 18), (256, 192, 18), (192, 256, 18), (288, 160, 18)
+CROPS = (
+    (224, 224, 18), (256, 192, 18), (192, 256, 18), (288, 192, 16), (256, 224, 16), (256, 256, 14),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,10 @@ def train(
         hours: budget of wall-clock time, over all resumed runs; the learning rate follows a
             cosine over it.
         pictures: budget of pictures seen. One of both is needed.
-        crops: batches to draw from, each as (width, height, pictures). The default's several sizes
-            make a network serve several sizes. Smaller crops train faster, but show things at a
-            smaller scale than a whole picture at the network's own size: with most crops at 128,
-            colours at 256x256 became worse with training.
+        crops: batches to draw from, each as (width, height, pictures). The default's several
+            shapes make a network serve several shapes. Smaller crops train faster, but show things
+            at a smaller scale than a whole picture at the network's own size: with most crops at
+            128, colours at 256x256 became worse with training.
         learning_rate: peak; default: the network's own.
         rebalance: power of the rare-colour weights, for networks that predict bins; default: 0.3
             for kinema, 0 for zhang; 1 is Zhang et al.'s class rebalancing.

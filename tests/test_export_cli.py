@@ -30,8 +30,8 @@ def test_train_export_and_evaluate(app: typer.Typer, tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data", 2)
     folder, model = tmp_path / "run", tmp_path / "resnet18.onnx"
     run(app, "train", "--network", "resnet18", "--data", data, "--out", folder, "--pictures", 1)
-    run(app, "models", "export", folder, "-o", model)
-    assert read_spec(model).name == "resnet18"
+    run(app, "models", "export", folder, "-o", model, "--side", 64)
+    assert (read_spec(model).name, read_spec(model).height) == ("resnet18", 64)
     sheet, scores = tmp_path / "sheet.png", tmp_path / "scores.json"
     run(
         app, "train", "--network", "resnet18", "--data", data, "--out", tmp_path / "on",
