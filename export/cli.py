@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -213,7 +214,8 @@ def export(
         float | None, typer.Option(help="Power of the rare-colour weights, 0.")
     ] = None,
     side: Annotated[
-        int | None, typer.Option(min=32, help="Of the square whose area it prefers, pixels.")
+        int | None,
+        typer.Option(min=32, max=1024, help="Of the square whose area it prefers, pixels."),
     ] = None,
     license: Annotated[str, typer.Option(help="Kept in the file.")] = "not stated",
     training_data: Annotated[
@@ -247,7 +249,8 @@ def tune(
     saturation: Annotated[list[float] | None, typer.Option(help="0.9 to 1.3")] = None,
     limit: Annotated[int, typer.Option(min=1, help="That many pictures, spread out.")] = 200,
     side: Annotated[
-        int | None, typer.Option(min=32, help="Of the square whose area the network sees.")
+        int | None,
+        typer.Option(min=32, max=1024, help="Of the square whose area the network sees."),
     ] = None,
 ) -> None:
     """Scores what can be chosen after training, before `models export` fixes it."""
@@ -316,11 +319,10 @@ def quantize(
 
 def _crop(text: str) -> tuple[int, int, int]:
     """Reads "256x192:18" or "192:24" as (width, height, pictures)."""
-    sides, _, count = text.partition(":")
-    width, _, height = sides.partition("x")
-    numbers = [width, height or width, count]
-    if not all(number.isdecimal() and int(number) for number in numbers):
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?:([1-9]\d{0,4})", text)
+    if match is None:
         raise ExportError(f"{text!r} is no crop: give WIDTHxHEIGHT:BATCH, for example 256x192:18")
+    width, height, count = match.groups()
     return int(width), int(height or width), int(count)
 
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.spec import size_like
 from export import film
 from export.errors import BadPicture, DataError
 
@@ -119,6 +120,30 @@ class Pictures:
 def to_lab(bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Returns (H, W, 3) float32 CIELAB (sRGB, D65) of an 8-bit BGR picture."""
     return np.asarray(cv2.cvtColor(bgr.astype(np.float32) / 255, cv2.COLOR_BGR2Lab), np.float32)
+
+
+def as_films_enter(
+    pictures: Pictures, limit: int, *, area: int, multiple: int
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Yields pictures spread over all, at the size at which a film of their shape is coloured.
+
+    Those that do not decode are left out.
+
+    Args:
+        limit: so many at most.
+        area: of the network's input, pixels.
+        multiple: of which the network's sides must be.
+
+    Yields BGR (H, W, 3) uint8 and its CIELAB (H, W, 3) float32.
+    """
+    for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int):
+        try:
+            bgr = pictures.read(int(i))
+        except BadPicture:
+            continue
+        height, width = size_like(bgr.shape[1], bgr.shape[0], area=area, multiple=multiple)
+        bgr = np.asarray(cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        yield bgr, to_lab(bgr)
 
 
 @dataclass(frozen=True)

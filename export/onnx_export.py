@@ -65,6 +65,10 @@ def export(
     if chosen:
         last.tune(**chosen)
     entry = networks.entry(position.network)
+    if odd := [side for side in (height, width) if side is not None and side % entry.multiple]:
+        raise ExportError(
+            f"{position.network} takes sides of a multiple of {entry.multiple}, not of {odd[0]}"
+        )
     model.eval()
     if isinstance(head := getattr(model, "head", None), BinHead):
         with torch.no_grad():

@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.spec import size_like
 from export import bins, checkpoint, metrics, networks
-from export.data import Pictures, to_lab
-from export.errors import BadPicture, DataError, ExportError
+from export.data import Pictures, as_films_enter
+from export.errors import DataError, ExportError
 from export.networks.head import BinHead
 from export.validation import to_bgr
 
@@ -68,14 +67,8 @@ def measure(
     area = (side or entry.size) ** 2
     kept: list[tuple[Tensor, NDArray[np.float32]]] = []
     pictures = Pictures(data)
-    for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int):
-        try:
-            bgr = pictures.read(int(i))
-        except BadPicture:
-            continue
-        height, width = size_like(bgr.shape[1], bgr.shape[0], area=area, multiple=entry.multiple)
-        bgr = np.asarray(cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        lab = to_lab(bgr)
+    for _, lab in as_films_enter(pictures, limit, area=area, multiple=entry.multiple):
+        height, width = lab.shape[:2]
         L = torch.from_numpy(np.ascontiguousarray(lab[..., 0]))[None, None]
         coarse = width // entry.stride, height // entry.stride
         small = cv2.resize(lab, coarse, interpolation=cv2.INTER_AREA)

@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from engine.spec import size_like
 from export import curve, metrics, networks
 from export.checkpoint import Position
-from export.data import Pictures, to_lab
-from export.errors import BadPicture, DataError
+from export.data import Pictures, as_films_enter
+from export.errors import DataError
 
 SIDE = 192  # of the square whose area the network sees, and of a sample picture
 MAX_PICTURES = 300
@@ -44,18 +43,13 @@ def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position
     multiple = networks.entry(position.network).multiple
     rows: list[tuple[float, ...]] = []
     samples: list[NDArray[np.uint8]] = []
-    for i in np.linspace(0, len(pictures) - 1, min(MAX_PICTURES, len(pictures))).astype(int):
-        try:
-            bgr = pictures.read(int(i))
-        except BadPicture:
-            continue
-        size = size_like(bgr.shape[1], bgr.shape[0], area=SIDE * SIDE, multiple=multiple)[::-1]
-        bgr = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
-        lab = to_lab(bgr)
+    for bgr, lab in as_films_enter(pictures, MAX_PICTURES, area=SIDE * SIDE, multiple=multiple):
         L = torch.from_numpy(np.ascontiguousarray(lab[..., 0]))[None, None].to(device)
         with torch.autocast(device.type, torch.bfloat16):
             ab = model(L)[0].float().cpu().numpy().transpose(1, 2, 0)
-        full = cv2.resize(np.ascontiguousarray(ab), size, interpolation=cv2.INTER_LINEAR)
+        full = cv2.resize(
+            np.ascontiguousarray(ab), bgr.shape[1::-1], interpolation=cv2.INTER_LINEAR
+        )
         ab = np.asarray(full, np.float32)
         ours = np.dstack([lab[..., :1], ab])
         rows.append(

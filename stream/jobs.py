@@ -120,13 +120,15 @@ def run_job(
     kept: Path | None = None
     try:
         sink = _open_sinks(job, settings, source)
-        watched = [uri for uri in (job.sink, *job.more) if has_viewers(uri)]
-        if watched and not source.live:
-            log.warning(
-                "%s gets the film as fast as it is coloured; --realtime plays it at its own speed",
-                shown(watched[0]),
-            )
         try:
+            watched = [uri for uri in (job.sink, *job.more) if has_viewers(uri)]
+            # Standard input comes at a pace of its own, which --realtime could not change.
+            if watched and not source.live and job.source != "-":
+                log.warning(
+                    "%s gets the film as fast as it is coloured; --realtime plays it at its own "
+                    "speed",
+                    shown(watched[0]),
+                )
             late_after = settings.max_latency_ms / 1000
             latency = Latency.of(source, max_seconds=late_after) if source.live else None
             colorizer = _make_colorizer(network, settings, source, sink)

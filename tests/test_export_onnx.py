@@ -117,3 +117,10 @@ def test_only_what_a_network_has_can_be_chosen(tmp_path: Path) -> None:
 def test_a_folder_without_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         onnx_export.export(tmp_path, tmp_path / "out.onnx")
+
+
+def test_a_side_that_the_network_does_not_take_is_refused(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path / "checkpoint.safetensors", "kinema")
+    with pytest.raises(ExportError, match="sides of a multiple of 32, not of 100"):
+        onnx_export.export(path, tmp_path / "out.onnx", height=100, width=100)
+    assert not (tmp_path / "out.onnx").exists()

@@ -276,7 +276,9 @@ def test_a_crop_is_read_from_the_command_line(text: str, crop: tuple[int, int, i
     assert cli._crop(text) == crop
 
 
-@pytest.mark.parametrize("text", ["128", "128:0", "0:4", "128x:", "128x:4x", "x96:4", "-1:4", ""])
+@pytest.mark.parametrize(
+    "text", ["128", "128:0", "0:4", "128x:", "128x:4", "128x:4x", "x96:4", "-1:4", ""]
+)
 def test_what_is_no_crop_is_one_clear_error(text: str) -> None:
     with pytest.raises(ExportError, match="give WIDTHxHEIGHT:BATCH"):
         cli._crop(text)
