@@ -26,24 +26,24 @@ from typing import Any
 
 import av
 import numpy as np
+from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.cuda.device import PyCudaDevice
+from kinemacolor.engine.cuda.driver import NoGpu, find_gpu
+from kinemacolor.engine.spec import ModelSpec, find_model, read_spec
+from kinemacolor.engine.tensorrt.backend import Plan, find_plan, open_plan
+from kinemacolor.engine.tensorrt.build import make_logger, module_name
+from kinemacolor.engine.tensorrt.engine import LoadedEngine
+from kinemacolor.engine.tensorrt.plans import measure_fp16
+from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.color.cuda_colorizer import CudaColorizer
+from kinemacolor.stream.measure.stats import Stats
+from kinemacolor.stream.pipeline import run
+from kinemacolor.stream.sinks.open import open_sink
+from kinemacolor.stream.sources.nvdec import nvenc_problem, open_cuda_source
+from kinemacolor.stream.sources.open import open_source
+from kinemacolor.stream.steady.smoothing import make_steady
 
 from benchmarks.gpu_parity import fp16_rows, parity_rows
-from engine import Backend, find_model, read_spec
-from engine.build import make_logger, module_name
-from engine.cuda import PyCudaDevice
-from engine.driver import NoGpu, find_gpu
-from engine.plans import measure_fp16
-from engine.spec import ModelSpec
-from engine.tensorrt_backend import Plan, find_plan, open_plan
-from engine.tensorrt_engine import LoadedEngine
-from stream.colorizer import Colorizer
-from stream.hwaccel import CudaColorizer
-from stream.nvdec import nvenc_problem, open_cuda_source
-from stream.pipeline import run
-from stream.sinks import open_sink
-from stream.sources import open_source
-from stream.stats import Stats
-from stream.steady.smoothing import make_steady
 
 BATCHES = (1, 4, 8)
 WARM_UP_SECONDS, ROUNDS = 2.0, 200  # clocks rise, and kernels are chosen, within a second
@@ -185,8 +185,7 @@ def torch_rows(spec: ModelSpec) -> Iterator[Row]:
     """The same architecture in PyTorch: half precision, channels last, as a CUDA graph."""
     try:
         import torch
-
-        from export.networks import NAMES, build
+        from kinemacolor.export.networks import NAMES, build
     except ImportError as error:
         yield {"not measured": str(error)}
         return

@@ -12,16 +12,15 @@ from typing import Any
 
 import av
 import numpy as np
-
-from engine import Backend
-from engine.color import ciede2000, dequantise, rgb_to_lab, ycbcr_to_rgb
-from engine.fp16_error import MEAN_LIMIT, sample_pictures
-from engine.onnxruntime_backend import OnnxRuntimeBackend
-from stream.colorizer import Colorizer
-from stream.frames import frame_encoding, plane_view
-from stream.hwaccel import CudaColorizer
-from stream.nvdec import open_cuda_source
-from stream.sources import open_source
+from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.color import ciede2000, dequantise, rgb_to_lab, ycbcr_to_rgb
+from kinemacolor.engine.graphs.color_error import MEAN_LIMIT, sample_pictures
+from kinemacolor.engine.onnxruntime_backend import OnnxRuntimeBackend
+from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.color.cuda_colorizer import CudaColorizer
+from kinemacolor.stream.color.frames import frame_encoding, plane_view
+from kinemacolor.stream.sources.nvdec import open_cuda_source
+from kinemacolor.stream.sources.open import open_source
 
 PARITY_FRAMES = 48
 PARITY_LIMIT = 0.5  # CIEDE2000; a difference of 1 is about what an eye can just see

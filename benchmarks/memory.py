@@ -15,13 +15,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from engine import load
-from stream.colorizer import Colorizer
-from stream.pipeline import run
-from stream.sinks import open_sink
-from stream.sources import open_source
-from stream.stats import Stats, peak_memory_mb
-from stream.steady.smoothing import make_steady
+from kinemacolor.engine.load import load
+from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.measure.stats import Stats, peak_memory_mb
+from kinemacolor.stream.pipeline import run
+from kinemacolor.stream.sinks.open import open_sink
+from kinemacolor.stream.sources.open import open_source
+from kinemacolor.stream.steady.smoothing import make_steady
 
 EVERY = 500
 

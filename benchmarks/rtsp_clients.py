@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from stream.rtsp import Credentials, RtspServer
+from kinemacolor.stream.rtsp import Credentials, RtspServer
+
 from tests.rtsp_peer import Publisher, encode_clip
 from tests.rtsp_players import PLAYERS
 

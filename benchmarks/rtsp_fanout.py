@@ -17,7 +17,8 @@ import time
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
 
-from stream.rtsp import RtspServer
+from kinemacolor.stream.rtsp import RtspServer
+
 from tests.rtsp_peer import Client, Publisher, encode_clip
 
 

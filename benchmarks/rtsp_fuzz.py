@@ -22,7 +22,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from stream.rtsp import Credentials, Limits, RtspServer
+from kinemacolor.stream.rtsp import Credentials, Limits, RtspServer
+
 from tests.rtsp_peer import Client, Publisher, encode_clip
 
 ALLOWED_GROWTH_MIB = 48.0

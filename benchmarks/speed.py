@@ -62,7 +62,14 @@ def measure(film: Path, height: int, model: str, folder: Path) -> dict[str, Any]
     make_grey(film, height, grey)
     frames, size = probe(grey)
     report = folder / "report.json"
-    ours = [sys.executable, "-m", "stream.cli", str(grey), "-o", str(folder / "ours.mkv")]
+    ours = [
+        sys.executable,
+        "-m",
+        "kinemacolor.stream.command.main",
+        str(grey),
+        "-o",
+        str(folder / "ours.mkv"),
+    ]
     ours += [s.replace("-", "--", 1) if s.startswith("-") else s for s in SETTINGS]
     ours += ["--overwrite", "--quiet", "--model", model, "--report", str(report)]
     alone = ["ffmpeg", "-y", "-v", "error", "-i", str(grey), "-c:v", "libx264", *SETTINGS]
@@ -119,7 +126,7 @@ def timed(command: list[str]) -> float:
 def machine() -> str:
     import os
 
-    from stream.doctor import processor
+    from kinemacolor.stream.command.doctor import processor
 
     return f"{processor()}, {os.cpu_count()} cores"
 

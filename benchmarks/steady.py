@@ -27,15 +27,15 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-
-from engine import Backend, load
-from engine.spec import ModelSpec
-from export.video_metrics import VideoScores, measure_motion, score_video, to_rgb
-from stream.chroma import EPSILON, extract_L, linear_model, resize
-from stream.colorizer import FIRST_LOOK
-from stream.frames import frame_encoding, plane_view, to_luma_format
-from stream.steady.keyframes import Want
-from stream.steady.smoothing import BLOCK, Steady, SteadyMode, make_steady
+from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.load import load
+from kinemacolor.engine.spec import ModelSpec
+from kinemacolor.export.video_metrics import VideoScores, measure_motion, score_video, to_rgb
+from kinemacolor.stream.color.chroma import EPSILON, extract_L, linear_model, resize
+from kinemacolor.stream.color.colorizer import FIRST_LOOK
+from kinemacolor.stream.color.frames import frame_encoding, plane_view, to_luma_format
+from kinemacolor.stream.steady.keyframes import Want
+from kinemacolor.stream.steady.smoothing import BLOCK, Steady, SteadyMode, make_steady
 
 Planes = np.ndarray[Any, Any]
 Ways = dict[str, tuple[SteadyMode, int, int | None]]  # mode, every, late
@@ -173,7 +173,7 @@ def smooth(
 def smooth_late(
     L: Planes, backend: Backend, steady: Steady, late: int, asked: list[bool]
 ) -> list[Planes]:
-    """Live, with an inference that takes `late` frames, as `stream.colorizer` does it."""
+    """Live, with an inference that takes `late` frames, as `stream.color.colorizer` does it."""
     height, width = L.shape[1:]
     small = backend.spec.input_size(width, height, share=FIRST_LOOK)
     ready: list[Planes] = []
@@ -194,7 +194,7 @@ def smooth_late(
 
 
 def enlarge(L: Planes, planes: list[Planes]) -> Planes:
-    """Returns (T, 2, H, W): ab at the size of L, as `stream.chroma` enlarges it."""
+    """Returns (T, 2, H, W): ab at the size of L, as `stream.color.chroma` enlarges it."""
     height, width = L.shape[1:]
     big = []
     for frame, ab in zip(L, planes, strict=True):

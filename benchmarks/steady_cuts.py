@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.load import load
+from kinemacolor.export.video_metrics import color_errors, frames_to_recover
+from kinemacolor.stream.color.chroma import resize
+from kinemacolor.stream.steady.smoothing import make_steady
 
 from benchmarks.steady import Clip, enlarge, read_clip
-from engine import Backend, load
-from export.video_metrics import color_errors, frames_to_recover
-from stream.chroma import resize
-from stream.steady.smoothing import make_steady
 
 DISSOLVE_FRAMES, DISSOLVE_SHARE = 12, 0.3
 JUMP_FRAMES, JUMP_GAINS = 3, (0.5, 0.6, 0.7, 1.4, 1.6, 2.0)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import platform
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from engine.spec import DEFAULT_MODEL, ModelSpec, find_model, read_spec
-
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:  # the names below are read by the command line, which has to start at once
+    import numpy as np
+    from kinemacolor.engine.spec import ModelSpec
+    from numpy.typing import NDArray
 
 BackendName = Literal["auto", "tensorrt", "openvino", "onnxruntime"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -59,93 +53,3 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-def load(
-    model: str | Path = DEFAULT_MODEL,
-    backend: BackendName = "auto",
-    precision: Precision = "auto",
-    *,
-    device: int = 0,
-    batch: int | None = None,
-    threads: int | None = None,
-) -> Backend:
-    """Opens a model file on the backend asked for, or on the best one this machine has.
-
-    Args:
-        device: number of the GPU, for TensorRT.
-        batch: pictures that TensorRT computes together, 4 unless said otherwise. 1 answers
-            soonest, on OpenVINO too; the default does most a second.
-        threads: processor cores to use; default: all.
-
-    Raises:
-        ModelNotFound, BadModel: the file is missing or breaks the contract.
-        BackendUnavailable: a backend asked for by name cannot run here; the text says why.
-        ValueError: unknown backend or precision.
-    """
-    if backend not in get_args(BackendName):
-        raise ValueError(f"unknown backend {backend!r}: one of {', '.join(get_args(BackendName))}")
-    if precision not in get_args(Precision):
-        raise ValueError(
-            f"unknown precision {precision!r}: one of {', '.join(get_args(Precision))}"
-        )
-    spec = read_spec(find_model(model))
-    chosen, why = (backend, "asked for") if backend != "auto" else choose(device)
-    log.info("backend: %s (%s)", chosen, why)
-    match chosen:
-        case "tensorrt":
-            from engine.tensorrt_backend import FILE_BATCH, find_plan, open_plan
-
-            if backend == "tensorrt":
-                from engine.handover import tell_progress
-
-                plan = find_plan(spec, precision=precision, device=device)
-                return open_plan(plan, batch=batch or FILE_BATCH, on_progress=tell_progress())
-            from engine.handover import open_beside
-
-            on_cpu, _ = choose_cpu()
-            # The processor stands in until the engine is built; it need not have fp16.
-            meanwhile: Precision = "auto" if precision == "fp16" else precision
-            return open_beside(
-                spec,
-                precision,
-                lambda: load(spec.path, on_cpu, meanwhile, batch=batch, threads=threads),
-                device=device,
-                batch=batch,
-            )
-        case "openvino":
-            from engine.openvino_backend import OpenVINOBackend
-
-            return OpenVINOBackend(spec, precision=precision, batch=batch, threads=threads)
-        case _:
-            from engine.onnxruntime_backend import OnnxRuntimeBackend
-
-            return OnnxRuntimeBackend(spec, precision=precision, threads=threads)
-
-
-def choose(device: int = 0) -> tuple[BackendName, str]:
-    """Returns the best backend here and the reason in words."""
-    from engine.driver import NoGpu, find_gpu
-
-    try:
-        find_gpu(device)
-    except NoGpu as error:
-        name, why = choose_cpu()
-        return name, f"{why}; no TensorRT: {str(error).partition(' (')[0]}"
-    from engine.tensorrt_backend import usable
-
-    good, reason = usable(device)
-    if good:
-        return "tensorrt", reason
-    name, why = choose_cpu()
-    return name, f"{why}; no TensorRT: {reason}"
-
-
-def choose_cpu() -> tuple[BackendName, str]:
-    """Returns the best backend for the processor and the reason in words."""
-    machine = platform.machine().lower()
-    if machine not in ("x86_64", "amd64"):
-        return "onnxruntime", f"OpenVINO is chosen on x86-64 only, this is {machine}"
-    if find_spec("openvino") is None:
-        return "onnxruntime", "OpenVINO is not installed: pip install openvino"
-    return "openvino", "the fastest on an x86-64 CPU"

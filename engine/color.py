@@ -1,6 +1,6 @@
 """The float reference for every colour conversion: sRGB, CIE Lab, Y'CbCr; matrices and ranges.
 
-The fast paths (`stream.chroma`, the GPU kernels) are tested against these functions.
+The fast paths (`stream.color.chroma`, the GPU kernels) are tested against these functions.
 Sources: IEC 61966-2-1 (sRGB), CIE 15 (Lab, D65), ITU-R BT.601-7, BT.709-6, BT.2020-2,
 H.273 (quantisation), Sharma, Wu and Dalal 2005 (CIEDE2000).
 """

@@ -6,10 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime as ort
+from kinemacolor.engine.errors import BackendUnavailable, BadModel
+from kinemacolor.engine.spec import ModelSpec
 from numpy.typing import NDArray
-
-from engine.errors import BackendUnavailable, BadModel
-from engine.spec import ModelSpec
 
 _WANTED = (
     "CUDAExecutionProvider",

@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
+from kinemacolor.engine.errors import BackendUnavailable, BadModel
+from kinemacolor.engine.spec import ModelSpec
 from numpy.typing import NDArray
-
-from engine.errors import BackendUnavailable, BadModel
-from engine.spec import ModelSpec
 
 # Importing openvino reports the import to its makers, over the network and on a thread that
 # lives as long as the process. Nobody asked for that: without the reporter it uses its stub.

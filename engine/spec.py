@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
-
-from engine.errors import BadModel, ModelNotFound
-from engine.int8 import is_quantized
+from kinemacolor.engine.errors import BadModel, ModelNotFound
+from kinemacolor.engine.graphs.int8 import is_quantized
 
 MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "kinema"

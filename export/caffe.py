@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from kinemacolor.export.errors import BadWeights
 from numpy.typing import NDArray
-
-from export.errors import BadWeights
 
 Array = NDArray[np.float32]
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5

@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from kinemacolor.export import networks
+from kinemacolor.export.errors import CheckpointError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-
-from export import networks
-from export.errors import CheckpointError
 
 FORMAT = "kinemacolor-1"
 FILE = "checkpoint.safetensors"

@@ -15,12 +15,11 @@ from threading import Lock
 import cv2
 import numpy as np
 import torch
+from kinemacolor.engine.spec import size_like
+from kinemacolor.export import film
+from kinemacolor.export.errors import BadPicture, DataError
 from numpy.typing import NDArray
 from torch import Tensor
-
-from engine.spec import size_like
-from export import film
-from export.errors import BadPicture, DataError
 
 log = logging.getLogger(__name__)
 

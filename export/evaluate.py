@@ -12,14 +12,13 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from kinemacolor.engine.load import load
+from kinemacolor.engine.outputs import check_writable
+from kinemacolor.export import metrics
+from kinemacolor.export.data import Pictures, to_lab
+from kinemacolor.export.errors import BadPicture, DataError
+from kinemacolor.export.validation import grey, sheet, to_bgr
 from numpy.typing import NDArray
-
-from engine import load
-from engine.outputs import check_writable
-from export import metrics
-from export.data import Pictures, to_lab
-from export.errors import BadPicture, DataError
-from export.validation import grey, sheet, to_bgr
 
 Array = NDArray[np.float32]
 Predict = Callable[[Array, Array], Array]  # L (H, W) and true ab (H, W, 2) to ab (H, W, 2)

@@ -14,14 +14,13 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from kinemacolor.engine.outputs import check_writable
+from kinemacolor.export.data import to_lab
+from kinemacolor.export.errors import DataError
+from kinemacolor.export.evaluate import Predict, backend_prediction, picture_scores
+from kinemacolor.export.validation import to_bgr
+from kinemacolor.export.video_metrics import measure_motion, score_video
 from numpy.typing import NDArray
-
-from engine.outputs import check_writable
-from export.data import to_lab
-from export.errors import DataError
-from export.evaluate import Predict, backend_prediction, picture_scores
-from export.validation import to_bgr
-from export.video_metrics import measure_motion, score_video
 
 WIDTH = 320  # clips are measured at this width or their own, whichever is less
 SMALLEST = 16  # pixels: the optical flow needs as much

@@ -15,10 +15,9 @@ import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
+from kinemacolor.export.errors import ExportError
 from onnx import numpy_helper
 from torch import Tensor, nn
-
-from export.errors import ExportError
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm")
 NORM = "BatchNormalization"

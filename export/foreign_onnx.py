@@ -11,11 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+from kinemacolor.export.errors import BadWeights
+from kinemacolor.export.model_file import save
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
-
-from export.errors import BadWeights
-from export.model_file import save
 
 Answer = Literal["ab", "rgb"]
 MIN_OPSET = 9  # Where and Greater on floats

@@ -9,12 +9,11 @@ from typing import Literal
 
 import numpy as np
 import torch
+from kinemacolor.export import bins, caffe, foreign_onnx, onnx_export
+from kinemacolor.export.errors import BadWeights
+from kinemacolor.export.networks.siggraph17 import Siggraph17
+from kinemacolor.export.networks.zhang import Zhang
 from torch import Tensor, nn
-
-from export import bins, caffe, foreign_onnx, onnx_export
-from export.errors import BadWeights
-from export.networks.siggraph17 import Siggraph17
-from export.networks.zhang import Zhang
 
 Layout = Literal["auto", "ddcolor", "deoldify"]
 CAFFE_TEMPERATURE = 1 / 2.606  # the Scale layer in front of the published network's softmax

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from kinemacolor.export import checkpoint, networks
+from kinemacolor.export.errors import ExportError, TrainingDiverged
+from kinemacolor.export.parallel import SplitStep
 from torch import Tensor, nn
-
-from export import checkpoint, networks
-from export.errors import ExportError, TrainingDiverged
-from export.parallel import SplitStep
 
 WARM_UP = 200  # steps
 DECAY = 0.998  # of the averaged weights, a step

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from kinemacolor.export import bins
 from torch import Tensor, nn
-
-from export import bins
 
 FULL = 40.0  # chroma of a strong colour in a photograph
 

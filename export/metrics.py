@@ -9,10 +9,9 @@ from functools import cache
 
 import numpy as np
 import torch
+from kinemacolor.engine.color import ciede2000
+from kinemacolor.export import bins, video_metrics
 from numpy.typing import NDArray
-
-from engine.color import ciede2000
-from export import bins, video_metrics
 
 AUC_LIMIT = 150
 __all__ = [

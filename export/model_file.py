@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-
-from engine.spec import read_spec
+from kinemacolor.engine.spec import read_spec
 
 
 def save(model: onnx.ModelProto, out: Path) -> Path:

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from kinemacolor.engine.spec import read_spec
+from kinemacolor.export import checkpoint, networks, parity
+from kinemacolor.export.errors import ExportError
+from kinemacolor.export.networks.head import BinHead
 from onnx import helper, numpy_helper
 from torch import nn
-
-from engine.spec import read_spec
-from export import checkpoint, networks, parity
-from export.errors import ExportError
-from export.networks.head import BinHead
 
 OPSET = 17
 SMALL = 64  # a tensor of fewer numbers stays float32: constants of the arithmetic, bin centres

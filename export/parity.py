@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from kinemacolor.engine.load import load
+from kinemacolor.export.errors import ExportError
 from torch import nn
-
-from engine import load
-from export.errors import ExportError
 
 # float16 weights: rounding by 2^-11 moves ab by less than this on noise, the hardest input.
 MEAN_TOLERANCE = 0.25  # CIELAB units

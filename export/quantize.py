@@ -11,20 +11,19 @@ from typing import Any
 import cv2
 import numpy as np
 import onnx
+from kinemacolor.engine.graphs.color_error import ColorError, color_error
+from kinemacolor.engine.graphs.fp16 import unpack
+from kinemacolor.engine.graphs.int8 import is_quantized
+from kinemacolor.engine.outputs import check_writable
+from kinemacolor.engine.spec import ModelSpec, read_spec
+from kinemacolor.export.data import Pictures, to_lab
+from kinemacolor.export.errors import BadPicture, DataError, ExportError
+from kinemacolor.export.model_file import save
 from numpy.typing import NDArray
 from onnx import helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-
-from engine.fp16 import unpack
-from engine.fp16_error import ColorError, color_error
-from engine.int8 import is_quantized
-from engine.outputs import check_writable
-from engine.spec import ModelSpec, read_spec
-from export.data import Pictures, to_lab
-from export.errors import BadPicture, DataError, ExportError
-from export.model_file import save
 
 MEAN_LIMIT = 0.35  # CIEDE2000 between the INT8 and the float colours
 CALIBRATION, JUDGES, TRIALS = 64, 64, 8  # pictures: for ranges, for the error, for one layer's

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from kinemacolor.export import checkpoint, exported, networks, validation
+from kinemacolor.export.data import Batches, Pictures, Shape
+from kinemacolor.export.errors import ExportError
+from kinemacolor.export.learner import Budget, Learner
+from kinemacolor.export.losses import BinLoss, MeanSquaredLoss
+from kinemacolor.export.networks.head import BinHead
+from kinemacolor.export.parallel import SplitStep
 from torch import nn
-
-from export import checkpoint, exported, networks, validation
-from export.data import Batches, Pictures, Shape
-from export.errors import ExportError
-from export.learner import Budget, Learner
-from export.losses import BinLoss, MeanSquaredLoss
-from export.networks.head import BinHead
-from export.parallel import SplitStep
 
 # Width and height in pixels, pictures.
 CROPS = (

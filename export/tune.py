@@ -10,14 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from kinemacolor.export import bins, checkpoint, metrics, networks
+from kinemacolor.export.data import Pictures, as_films_enter
+from kinemacolor.export.errors import DataError, ExportError
+from kinemacolor.export.networks.head import BinHead
+from kinemacolor.export.validation import to_bgr
 from numpy.typing import NDArray
 from torch import Tensor
-
-from export import bins, checkpoint, metrics, networks
-from export.data import Pictures, as_films_enter
-from export.errors import DataError, ExportError
-from export.networks.head import BinHead
-from export.validation import to_bgr
 
 SATURATIONS = 0.9, 1.0, 1.1, 1.2, 1.3
 

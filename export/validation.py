@@ -9,13 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from kinemacolor.export import curve, metrics, networks
+from kinemacolor.export.checkpoint import Position
+from kinemacolor.export.data import Pictures, as_films_enter
+from kinemacolor.export.errors import DataError
 from numpy.typing import NDArray
 from torch import nn
-
-from export import curve, metrics, networks
-from export.checkpoint import Position
-from export.data import Pictures, as_films_enter
-from export.errors import DataError
 
 SIDE = 192  # of the square whose area the network sees, and of a sample picture
 MAX_PICTURES = 300

@@ -12,9 +12,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from kinemacolor.engine.color import ciede2000
 from numpy.typing import NDArray
-
-from engine.color import ciede2000
 
 Planes = NDArray[Any]  # float32
 

@@ -20,10 +20,9 @@ import av
 import cv2
 import numpy as np
 import skimage.data
+from kinemacolor.engine.color import Encoding, quantise, rgb_to_ycbcr
 from numpy.typing import NDArray
 from PIL import Image
-
-from engine.color import Encoding, quantise, rgb_to_ycbcr
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT = 854, 480

@@ -31,5 +31,9 @@ class BadSink(SinkError, ValueError):
     """No such container, codec or pixel format for the output."""
 
 
+class BadOption(StreamError, ValueError):
+    """An option has a value that means nothing, or nothing beside another option."""
+
+
 class NotYetError(StreamError, NotImplementedError):
     """A source, sink or option that is planned and not part of this version."""

@@ -16,6 +16,45 @@ class Closed(Exception):
     """The channel takes no more items, or the whole group is stopping."""
 
 
+class Stopped(BaseException):
+    """A run was told to end: by `Stop.request`, or because a window was closed.
+
+    No error, so nothing that mends errors catches it, as with KeyboardInterrupt.
+    """
+
+
+class Stop:
+    """A way to end a run from any thread. Once requested it stays so."""
+
+    def __init__(self) -> None:
+        self._requested = threading.Event()
+        self._fail: Callable[[BaseException], None] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def requested(self) -> bool:
+        return self._requested.is_set()
+
+    def request(self) -> None:
+        """Ends the run that this belongs to, or is going to belong to."""
+        with self._lock:
+            self._requested.set()
+            if self._fail is not None:
+                self._fail(Stopped())
+
+    def sleep(self, seconds: float) -> None:
+        """Waits. Raises Stopped as soon as the end is requested."""
+        if self._requested.wait(seconds):
+            raise Stopped
+
+    def attach(self, fail: Callable[[BaseException], None] | None) -> None:
+        """Names what is to be failed with Stopped; None when there is nothing left to end."""
+        with self._lock:
+            self._fail = fail
+            if fail is not None and self._requested.is_set():
+                fail(Stopped())
+
+
 class Channel(Generic[T]):
     """A bounded, ordered hand-off between two threads.
 
@@ -110,8 +149,9 @@ class StageGroup:
     every other thread would wait for it for ever.
     """
 
-    def __init__(self, *channels: Channel[Any]) -> None:
+    def __init__(self, *channels: Channel[Any], stop: Stop | None = None) -> None:
         self._channels = channels
+        self._stop = stop
         self._threads: list[threading.Thread] = []
         self._errors: list[BaseException] = []
         self._handlers: dict[int, Any] = {}  # the signal handlers from before
@@ -123,6 +163,8 @@ class StageGroup:
         thread.start()
 
     def __enter__(self) -> StageGroup:
+        if self._stop is not None:
+            self._stop.attach(self._fail)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if callable(signal.getsignal(number)):  # not ignored, not the system's own
@@ -138,6 +180,8 @@ class StageGroup:
         try:
             self._join(error)
         finally:
+            if self._stop is not None:
+                self._stop.attach(None)
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
         if self._errors and self._errors[0] is not error:
@@ -170,3 +214,29 @@ class StageGroup:
         self._errors.append(error)
         for channel in self._channels:
             channel.cancel()
+
+
+class Task(Generic[T]):
+    """Work on a thread of its own, whose result or error is for whoever waits for it."""
+
+    def __init__(self, work: Callable[[], T], *, name: str) -> None:
+        self._work = work
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name)
+        self._thread.start()
+
+    def join(self, timeout_seconds: float | None = None) -> T:
+        """Waits, and returns the result. Raises the work's error, or TimeoutError."""
+        self._thread.join(timeout_seconds)
+        if self._thread.is_alive():
+            raise TimeoutError(f"{self._thread.name} goes on after {timeout_seconds:g} s")
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+    def _run(self) -> None:
+        try:
+            self._result.append(self._work())
+        except BaseException as error:  # raised again by `join`
+            self._error = error

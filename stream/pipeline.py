@@ -6,15 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
-import av
-
-from stream.colorizer import Colorizer
-from stream.handoff import Channel, StageGroup
-from stream.live.fit import fitted
-from stream.live.latency import Latency
-from stream.sinks import Sink
-from stream.sources import Item, Source
-from stream.stats import Stats
+from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.handoff import Channel, StageGroup, Stop
+from kinemacolor.stream.measure.latency import Latency
+from kinemacolor.stream.measure.stats import Stats
+from kinemacolor.stream.media import Item, Sink, Source, is_frame
+from kinemacolor.stream.sources.fit import fitted
 
 # Frames waiting in each channel. More does not make a film faster, it only takes memory.
 FILE_CAPACITY = 3
@@ -32,6 +29,7 @@ def run(
     stats: Stats | None = None,
     on_frame: Callable[[Stats], None] | None = None,
     latency: Latency | None = None,
+    stop: Stop | None = None,
 ) -> Stats:
     """Colorizes everything the source yields into the sink.
 
@@ -45,6 +43,7 @@ def run(
     Args:
         on_frame: called on the encoding thread after each frame, for a progress bar.
         latency: counts the ages and drops of a live source, and says what is late.
+        stop: ends it from any thread, with Stopped.
     """
     stats = stats or Stats()
     if source.live:
@@ -52,9 +51,6 @@ def run(
         stats.started = time.perf_counter()  # it may have been waited for
         colorizer.overlap = 0
     capacity = LIVE_CAPACITY if source.live else FILE_CAPACITY
-
-    def is_frame(item: Item) -> bool:
-        return isinstance(item, av.VideoFrame)
 
     decoded: Channel[Item] = Channel(
         LIVE_QUEUE if source.live else capacity, drop_oldest=source.live, counted=is_frame
@@ -73,7 +69,7 @@ def run(
         for item in colored:
             with stats.time("encode", frame=is_frame(item)):
                 sink.write(item)
-            if isinstance(item, av.VideoFrame):
+            if is_frame(item):
                 stats.frames_out += 1
                 if stats.first_frame_seconds is None:
                     stats.first_frame_seconds = stats.elapsed_seconds
@@ -84,12 +80,12 @@ def run(
             else:
                 stats.packets_copied += 1
 
-    with StageGroup(decoded, colored) as group:
+    with StageGroup(decoded, colored, stop=stop) as group:
         group.start(decode)
         group.start(encode)
         with colored:
             fresh: Iterable[Item] = decoded if latency is None else latency.fresh(decoded)
-            if source.live and not getattr(sink, "follows_size", False):
+            if source.live and not sink.follows_size:
                 fresh = fitted(fresh)
             for shot in _of_one_size(fresh):
                 for item in colorizer.colorize(shot, stats):
@@ -105,7 +101,7 @@ def _of_one_size(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
 
     def current(item: Item) -> tuple[int, int, str] | None:
         nonlocal shape
-        if isinstance(item, av.VideoFrame):
+        if is_frame(item):
             shape = item.width, item.height, item.format.name
         return shape
 
@@ -118,9 +114,9 @@ def _timed(source: Source, stats: Stats) -> Iterator[Item]:
         begin = time.perf_counter()
         item = next(items, None)
         seconds = time.perf_counter() - begin
-        stats.spent("decode", seconds, frame=isinstance(item, av.VideoFrame))
+        stats.spent("decode", seconds, frame=is_frame(item))
         if item is None:
             return
-        if isinstance(item, av.VideoFrame):
+        if is_frame(item):
             stats.came(item.time)
         yield item

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stream.jobs import Job, Settings, open_network, run_job
+from kinemacolor.stream.options import Options
+from kinemacolor.stream.run.job import Job
+from kinemacolor.stream.run.run import Run, open_network
+
 from tests.models import write_model
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +29,7 @@ def colorize(source: Path | str, sink: Path | str, **settings: Any) -> dict[str,
     model = folder / "tiny.onnx"
     if not model.exists():
         write_model(model)
-    chosen = Settings(
+    chosen = Options.of(
         **{
             "model": str(model),
             "backend": "onnxruntime",
@@ -37,7 +40,7 @@ def colorize(source: Path | str, sink: Path | str, **settings: Any) -> dict[str,
         }
     )
     with open_network(chosen) as network:
-        return run_job(Job(str(source), str(sink)), network, chosen, console=None, progress=False)
+        return Run(Job.of(str(source), str(sink)), chosen, network).run()
 
 
 def command_line(*arguments: str | Path) -> list[str]:
@@ -45,7 +48,7 @@ def command_line(*arguments: str | Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 def kinemacolor(

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-
-from engine.cuda import OutOfDeviceMemory
-from engine.errors import EngineError
+from kinemacolor.engine.cuda.device import OutOfDeviceMemory
+from kinemacolor.engine.errors import EngineError
 
 POISON = 0xFF  # bytes of fresh memory: NaN as float32
 
@@ -109,7 +108,7 @@ class FakeMemory:
 
 
 class FakeDevice:
-    """`engine.cuda.Device` on host memory, all but its kernels: see `tests.host_kernels`."""
+    """`engine.cuda.device.Device` on host memory, all but its kernels: see `tests.host_kernels`."""
 
     def __init__(self, memory_bytes: int = 1 << 30) -> None:
         self.free_bytes = memory_bytes
@@ -226,7 +225,7 @@ class FakeTensorRT:
 
 
 class FakeLogger:
-    """What `engine.build.make_logger` makes, as far as running goes."""
+    """What `engine.tensorrt.build.make_logger` makes, as far as running goes."""
 
     def said(self, default: object = "it does not say why") -> str:
         return str(default)

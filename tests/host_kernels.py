@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from engine.kernels import SOURCE
+from kinemacolor.engine.cuda.kernels import SOURCE
 
 HOST = Path(__file__).with_name("kernels_host.cpp")
 _KINDS: dict[type, type] = {

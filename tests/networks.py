@@ -95,8 +95,7 @@ def tiny_value() -> onnx.ModelProto:
 def random_network(name: str, path: Path) -> Path:
     """Writes a network of `export.networks` with random weights, traced as its exporter does."""
     import torch
-
-    from export.networks import build, entry
+    from kinemacolor.export.networks import build, entry
 
     torch.manual_seed(0)
     network, size = build(name, pretrained=False).eval(), entry(name).size

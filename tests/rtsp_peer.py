@@ -16,8 +16,7 @@ from typing import Any
 
 import av
 import numpy as np
-
-from stream.rtsp import CannotServe, RtspServer
+from kinemacolor.stream.rtsp import CannotServe, RtspServer
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import av
 import pytest
+from kinemacolor.engine.onnxruntime_backend import OnnxRuntimeBackend
+from kinemacolor.engine.spec import read_spec
+from kinemacolor.engine.tensorrt.engine import LoadedEngine
 
 from benchmarks.gpu import Row, make_clip, path_rows, show, time_engine
 from benchmarks.gpu_parity import fp16_rows, parity_rows
-from engine import read_spec
-from engine.onnxruntime_backend import OnnxRuntimeBackend
-from engine.tensorrt_engine import LoadedEngine
 from tests.conftest import has_nvidia_gpu
 from tests.fake_tensorrt import FakeDevice, FakeLogger, FakeTensorRT
 from tests.models import write_model

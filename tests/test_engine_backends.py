@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.errors import BackendUnavailable, BadModel, ModelNotFound
+from kinemacolor.engine.load import choose, load
 
-from engine import Backend, BackendUnavailable, BadModel, ModelNotFound, load
-from engine.backend import choose
 from tests.models import write_model
 
 BACKENDS = ["openvino", "onnxruntime"]

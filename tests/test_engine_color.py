@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from kinemacolor.engine import color
+from kinemacolor.engine.color import ColorRange, Colorspace, Encoding
 from skimage import color as skcolor
-
-from engine import color
-from engine.color import ColorRange, Colorspace, Encoding
 
 COLORSPACES = get_args(Colorspace)
 RANGES = get_args(ColorRange)

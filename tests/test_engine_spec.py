@@ -6,8 +6,9 @@ import warnings
 from pathlib import Path
 
 import pytest
+from kinemacolor.engine.errors import BadModel, ModelNotFound
+from kinemacolor.engine.spec import ModelSpec, find_model, read_spec
 
-from engine import BadModel, ModelNotFound, ModelSpec, find_model, read_spec
 from tests.models import write_model
 
 
@@ -91,7 +92,7 @@ def test_models_are_found_by_path_and_the_known_are_named(tmp_path: Path) -> Non
 def test_a_folder_of_a_models_name_does_not_hide_the_packaged_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.spec.MODELS", tmp_path)
+    monkeypatch.setattr("kinemacolor.engine.spec.MODELS", tmp_path)
     packaged = write_model(tmp_path / "tiny.onnx")
     (tmp_path / "tiny").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -7,8 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from export import bins
+from kinemacolor.export import bins
 
 ab_values = st.floats(-110, 110, allow_nan=False, width=32)
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from kinemacolor.export import film
+from kinemacolor.export.data import Batches, Pictures, Shape, crop, to_lab
+from kinemacolor.export.errors import BadPicture, DataError
 from skimage import color
-
-from export import film
-from export.data import Batches, Pictures, Shape, crop, to_lab
-from export.errors import BadPicture, DataError
 
 
 def make_folder(path: Path, count: int = 6) -> Path:

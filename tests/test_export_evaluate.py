@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from kinemacolor.engine.load import load
+from kinemacolor.export import checkpoint, evaluate, networks, onnx_export, tune
+from kinemacolor.export.data import to_lab
+from kinemacolor.export.errors import DataError, ExportError
 from skimage import color
 
-from engine import load
-from export import checkpoint, evaluate, networks, onnx_export, tune
-from export.data import to_lab
-from export.errors import DataError, ExportError
 from tests.models import write_model
 from tests.test_export_data import make_folder
 

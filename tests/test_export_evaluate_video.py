@@ -7,9 +7,8 @@ import av
 import numpy as np
 import pytest
 import torch
-
-from export import evaluate_video, networks, onnx_export
-from export.errors import DataError
+from kinemacolor.export import evaluate_video, networks, onnx_export
+from kinemacolor.export.errors import DataError
 
 
 def color_clip(path: Path, frames: int = 6, height: int = 48) -> Path:

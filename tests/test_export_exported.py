@@ -9,11 +9,11 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from kinemacolor.engine.spec import find_model
+from kinemacolor.export import checkpoint, exported, networks, onnx_export, train
+from kinemacolor.export.errors import ExportError
 from torch import nn
 
-from engine.spec import find_model
-from export import checkpoint, exported, networks, onnx_export, train
-from export.errors import ExportError
 from tests.test_export_data import make_folder
 from tests.test_export_train import TINY
 

@@ -14,16 +14,15 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
+from kinemacolor.engine.load import load
+from kinemacolor.engine.spec import read_spec
+from kinemacolor.export import bins, caffe
+from kinemacolor.export.errors import BadWeights
+from kinemacolor.export.import_weights import import_model
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from skimage import color
 from torch import Tensor
-
-from engine import load
-from engine.spec import read_spec
-from export import bins, caffe
-from export.errors import BadWeights
-from export.import_weights import import_model
 
 Blobs = dict[str, list[NDArray[np.float32]]]
 # name, channels in, channels out, stride, dilation; "norm" follows each block's last one

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from export import metrics
+from kinemacolor.export import metrics
 
 
 def test_auc_of_a_constant_error() -> None:

@@ -4,12 +4,11 @@ import math
 
 import pytest
 import torch
-
-from export import bins, networks
-from export.errors import UnknownNetwork
-from export.losses import BinLoss, MeanSquaredLoss
-from export.networks.head import BinHead
-from export.networks.kinema import Kinema, ScaledConv
+from kinemacolor.export import bins, networks
+from kinemacolor.export.errors import UnknownNetwork
+from kinemacolor.export.losses import BinLoss, MeanSquaredLoss
+from kinemacolor.export.networks.head import BinHead
+from kinemacolor.export.networks.kinema import Kinema, ScaledConv
 
 
 @pytest.mark.parametrize("name", networks.NAMES)

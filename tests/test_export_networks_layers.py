@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from kinemacolor.export import networks
+from kinemacolor.export.networks.siggraph17 import Siggraph17
 from torch import Tensor, nn
-
-from export import networks
-from export.networks.siggraph17 import Siggraph17
 
 
 def conv(channels: int, out: int, size: int = 3, *, groups: int = 1, bias: bool = True) -> int:

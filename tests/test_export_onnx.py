@@ -8,11 +8,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-
-from engine import load
-from engine.spec import read_spec
-from export import bins, checkpoint, networks, onnx_export, parity
-from export.errors import CheckpointError, ExportError
+from kinemacolor.engine.load import load
+from kinemacolor.engine.spec import read_spec
+from kinemacolor.export import bins, checkpoint, networks, onnx_export, parity
+from kinemacolor.export.errors import CheckpointError, ExportError
 
 
 def save_checkpoint(path: Path, name: str) -> Path:

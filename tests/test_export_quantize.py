@@ -9,18 +9,19 @@ import numpy as np
 import onnx
 import pytest
 import typer
+from kinemacolor.engine.errors import BackendUnavailable
+from kinemacolor.engine.graphs.fp16 import unpack
+from kinemacolor.engine.load import load
+from kinemacolor.engine.spec import find_model, read_spec
+from kinemacolor.engine.tensorrt.build import Profile, build_plan, graph_for, load_tensorrt
+from kinemacolor.engine.tensorrt.cache import PlanCache
+from kinemacolor.engine.tensorrt.plans import prepare
+from kinemacolor.export import command as cli
+from kinemacolor.export.errors import DataError, ExportError
+from kinemacolor.export.quantize import MEAN_LIMIT, inner_convolutions, quantize
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
-from engine import find_model, load, read_spec
-from engine.build import Profile, build_plan, graph_for, load_tensorrt
-from engine.cache import PlanCache
-from engine.errors import BackendUnavailable
-from engine.fp16 import unpack
-from engine.plans import prepare
-from export import cli
-from export.errors import DataError, ExportError
-from export.quantize import MEAN_LIMIT, inner_convolutions, quantize
 from tests.conftest import has_nvidia_gpu
 from tests.networks import annealed_model
 
@@ -136,7 +137,7 @@ def test_the_layer_that_costs_most_stays_in_float(data: Path, tmp_path: Path) ->
 def test_a_model_that_does_not_bear_it_is_refused_and_nothing_is_written(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.quantize.MEAN_LIMIT", 1e-6)
+    monkeypatch.setattr("kinemacolor.export.quantize.MEAN_LIMIT", 1e-6)
     onnx.save(deeper(0), str(tmp_path / "deep.onnx"))
     with pytest.raises(ExportError, match=r"does not bear INT8: .* 1 of 5 convolutions in float"):
         quantize(tmp_path / "deep.onnx", [data], tmp_path / "out" / "int8.onnx")

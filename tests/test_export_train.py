@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from kinemacolor.export import bins, checkpoint, learner, networks, train
+from kinemacolor.export import command as cli
+from kinemacolor.export.errors import CheckpointError, DataError, ExportError, TrainingDiverged
+from kinemacolor.export.losses import BinLoss, MeanSquaredLoss
+from kinemacolor.export.parallel import SplitStep
 from safetensors.torch import save_file
 
-from export import bins, checkpoint, cli, learner, networks, train
-from export.errors import CheckpointError, DataError, ExportError, TrainingDiverged
-from export.losses import BinLoss, MeanSquaredLoss
-from export.parallel import SplitStep
 from tests.test_export_data import make_folder
 
 TINY = [(16, 16, 4)]

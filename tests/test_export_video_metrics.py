@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from export.video_metrics import (
+from kinemacolor.export.video_metrics import (
     Passage,
     color_distribution_change,
     colorfulness,
@@ -21,6 +20,7 @@ from export.video_metrics import (
     to_rgb,
     warp_error,
 )
+
 from tests.shots import H, W, pan, picture
 
 STEP = 3  # pixels that the picture moves a frame

@@ -1,4 +1,4 @@
-"""Imports run one way: stream -> engine <- export, and heavy packages only where they belong."""
+"""Imports run one way, without circles, at the top of a file, and heavy packages where they belong."""
 
 from __future__ import annotations
 
@@ -6,65 +6,113 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("stream", "engine", "export", "benchmarks", "tests", "samples")
+# The folders at the top are packages of one import name (pyproject.toml, package-dir).
+PACKAGES = ("stream", "engine", "export")
 # An inference runtime is imported by the one module named after it, and nowhere else.
 RUNTIMES = {
     "openvino": {"engine/openvino_backend.py"},
     "onnxruntime": {"engine/onnxruntime_backend.py"},
-    "tensorrt": {"engine/tensorrt_backend.py", "engine/build.py"},
-    "tensorrt_rtx": {"engine/tensorrt_backend.py", "engine/build.py"},
-    "pycuda": {"engine/cuda.py"},
+    "tensorrt": {"engine/tensorrt/build.py"},
+    "tensorrt_rtx": {"engine/tensorrt/build.py"},
+    "pycuda": {"engine/cuda/device.py"},
+}
+# What a function may put off, because it is heavy or optional, or because the command has to
+# answer Ctrl-C, --help and --version before all else is loaded.
+PUT_OFF = {
+    # a runtime, when it is chosen
+    "engine/load.py": {
+        "kinemacolor.engine.cuda.driver",
+        "kinemacolor.engine.onnxruntime_backend",
+        "kinemacolor.engine.openvino_backend",
+        "kinemacolor.engine.tensorrt.backend",
+        "kinemacolor.engine.tensorrt.handover",
+    },
+    "engine/cuda/device.py": {"pycuda.driver"},
+    "engine/tensorrt/handover.py": {"kinemacolor.engine.tensorrt.backend"},
+    # an optional package
+    "stream/sinks/virtualcam.py": {"pyvirtualcam"},
+    "stream/measure/metrics.py": {"prometheus_client", "prometheus_client.core"},
+    "stream/measure/stats.py": {"resource"},
 }
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Every module that a file imports, at its top or inside a function."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def module_of(path: Path) -> str:
+    """The import name of a file."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    return (
+        name
+        if name.split(".")[0] in ("kinemacolor", "benchmarks", "tests")
+        else (f"kinemacolor.{name}")
+    )
+
+
+@cache
+def files(package: str) -> tuple[Path, ...]:
+    return tuple(sorted((ROOT / package).rglob("*.py")))
+
+
+@cache
+def known() -> frozenset[str]:
+    return frozenset(module_of(path) for package in PACKAGES for path in files(package))
+
+
+def imported(path: Path, *, inside: bool | None = None) -> Iterator[str]:
+    """Every module that a file imports.
+
+    Args:
+        inside: only those inside functions, or only those outside.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    put_off = {child for function in functions for child in ast.walk(function)}
+    for node in ast.walk(tree):
+        if inside is not None and (node in put_off) != inside:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             assert node.module
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in known() else node.module
 
 
-def imports(package: str) -> list[tuple[str, str]]:
-    """(file, name of an imported module) over a whole package."""
+def breaches(package: str, *forbidden: str) -> list[tuple[str, str]]:
     return [
         (path.relative_to(ROOT).as_posix(), name)
-        for path in sorted((ROOT / package).rglob("*.py"))
+        for path in files(package)
         for name in imported(path)
+        if any(name == other or name.startswith(f"{other}.") for other in forbidden)
     ]
 
 
-def breaches(package: str, forbidden: set[str]) -> list[tuple[str, str]]:
-    return [(file, name) for file, name in imports(package) if name.split(".")[0] in forbidden]
-
-
 def test_engine_knows_neither_av_nor_torch_nor_the_packages_above_it() -> None:
-    assert breaches("engine", {"av", "torch", "stream", "export", "typer", "rich"}) == []
+    above = ("kinemacolor.stream", "kinemacolor.export")
+    assert breaches("engine", "av", "torch", "typer", "rich", *above) == []
 
 
 def test_stream_knows_neither_torch_nor_export() -> None:
-    assert breaches("stream", {"torch", "torchvision"}) == []
+    assert breaches("stream", "torch", "torchvision") == []
     # `kinemacolor train` and its kin: the command alone may call into export, inside a function.
-    assert [b for b in breaches("stream", {"export"}) if b[0] != "stream/cli.py"] == []
+    found = breaches("stream", "kinemacolor.export")
+    assert {file for file, _ in found} == {"stream/command/main.py"}
 
 
 def test_export_does_not_know_stream() -> None:
-    assert breaches("export", {"stream"}) == []
+    assert breaches("export", "kinemacolor.stream") == []
 
 
-@pytest.mark.parametrize("package", ["stream", "engine", "export"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_nothing_imports_benchmarks_tests_or_samples(package: str) -> None:
-    assert breaches(package, {"benchmarks", "tests", "samples"}) == []
+    assert breaches(package, "benchmarks", "tests", "samples") == []
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -72,36 +120,79 @@ def test_nothing_imports_benchmarks_tests_or_samples(package: str) -> None:
 def test_a_runtime_is_imported_only_in_the_module_named_after_it(
     package: str, runtime: str
 ) -> None:
-    found = {file for file, _ in breaches(package, {runtime})}
+    found = {file for file, _ in breaches(package, runtime)}
     assert found <= RUNTIMES[runtime]
+
+
+def test_no_circles() -> None:
+    """Of imports for type checkers as well: who needs a type needs its home."""
+    arrows = {
+        module_of(path): {name for name in imported(path) if name in known()}
+        for package in PACKAGES
+        for path in files(package)
+    }
+    while True:  # take away whatever leads nowhere: a circle is left
+        ends = {module for module, to in arrows.items() if not to & arrows.keys()}
+        if not ends:
+            break
+        for module in ends:
+            del arrows[module]
+    assert arrows == {}
+
+
+def test_functions_import_only_what_is_put_off_for_a_reason() -> None:
+    found: dict[str, set[str]] = {}
+    for package in ("stream", "engine"):
+        for path in files(package):
+            file = path.relative_to(ROOT).as_posix()
+            if file.startswith("stream/command/"):  # starts before what it commands is loaded
+                continue
+            names = set(imported(path, inside=True))
+            if names:
+                found[file] = names
+    assert found == PUT_OFF
 
 
 def test_only_the_command_prints_or_exits() -> None:
     guilty = []
-    for path in [*(ROOT / "stream").rglob("*.py"), *(ROOT / "engine").rglob("*.py")]:
-        if path.parent == ROOT / "stream" and path.name in (
-            "cli.py",
-            "models_cli.py",
-            "console.py",
-        ):
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                if node.func.id in ("print", "exit", "quit"):
+    for package in ("stream", "engine"):
+        for path in files(package):
+            if path.parent == ROOT / "stream" / "command":
+                continue
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    if node.func.id in ("print", "exit", "quit"):
+                        guilty.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+                elif isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.exit":
                     guilty.append(f"{path.relative_to(ROOT)}:{node.lineno}")
-            elif isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.exit":
-                guilty.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert guilty == []
+
+
+@pytest.mark.parametrize("package", ["stream", "engine"])
+def test_what_a_thing_can_do_stands_in_its_protocol(package: str) -> None:
+    """Nothing of ours is asked by `getattr`; other libraries' objects may be."""
+    ours = ("backend", "source", "sink", "self._now", "self._source", "network", "self._sink")
+    asked = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in files(package)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("getattr", "hasattr")
+        and ast.unparse(node.args[0]).removeprefix("self.") in ours
+    ]
+    assert asked == []
 
 
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("kinemacolor", {"stream", "engine", "export", "numpy", "av", "typer"}),
-        ("stream.cli", {"openvino", "onnxruntime", "torch"}),
-        ("stream.jobs", {"openvino", "onnxruntime", "torch", "export"}),
-        ("stream.doctor", {"openvino", "onnxruntime", "torch"}),
-        ("engine", {"openvino", "onnxruntime", "torch", "av", "stream"}),
+        ("kinemacolor", {"kinemacolor.stream", "kinemacolor.engine", "numpy", "av", "typer"}),
+        ("kinemacolor.__main__", {"kinemacolor.stream", "kinemacolor.engine", "numpy", "typer"}),
+        ("kinemacolor.stream.options", {"numpy", "cv2", "av", "onnx", "typer"}),
+        ("kinemacolor.stream.command.main", {"openvino", "onnxruntime", "torch", "cv2", "av"}),
+        ("kinemacolor.stream.run.run", {"openvino", "onnxruntime", "torch", "kinemacolor.export"}),
+        ("kinemacolor.stream.command.doctor", {"openvino", "onnxruntime", "torch"}),
+        ("kinemacolor.engine.load", {"openvino", "onnxruntime", "torch", "av"}),
     ],
 )
 def test_importing_a_module_leaves_the_heavy_ones_alone(module: str, unwanted: set[str]) -> None:
@@ -116,7 +207,7 @@ def test_openvino_does_not_report_its_use_over_the_network() -> None:
     if find_spec("openvino") is None:
         pytest.skip("openvino is not installed")
     code = (
-        "import sys, threading, engine.openvino_backend as b; b.abilities();"
+        "import sys, threading, kinemacolor.engine.openvino_backend as b; b.abilities();"
         "print([m for m, v in sys.modules.items() if v and m.startswith('openvino_telemetry')],"
         "threading.active_count())"
     )

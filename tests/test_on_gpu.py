@@ -10,18 +10,17 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from kinemacolor.engine.onnxruntime_backend import OnnxRuntimeBackend
+from kinemacolor.engine.spec import ModelSpec, read_spec
+from kinemacolor.engine.tensorrt.backend import find_plan, open_plan
+from kinemacolor.engine.tensorrt.cache import PlanCache
+from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.color.cuda_colorizer import CudaColorizer
+from kinemacolor.stream.color.frames import plane_view
+from kinemacolor.stream.run.run import colorize
+from kinemacolor.stream.sources.nvdec import nvenc_problem, open_cuda_source, why_not
+from kinemacolor.stream.sources.open import open_source
 
-from engine import read_spec
-from engine.cache import PlanCache
-from engine.onnxruntime_backend import OnnxRuntimeBackend
-from engine.spec import ModelSpec
-from engine.tensorrt_backend import find_plan, open_plan
-from stream.colorizer import Colorizer
-from stream.frames import plane_view
-from stream.hwaccel import CudaColorizer
-from stream.jobs import colorize
-from stream.nvdec import nvenc_problem, open_cuda_source, why_not
-from stream.sources import open_source
 from tests.models import write_model
 
 pytestmark = pytest.mark.needs_gpu

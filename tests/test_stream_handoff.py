@@ -11,8 +11,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from stream.handoff import Channel, Closed, StageGroup
+from kinemacolor.stream.handoff import Channel, Closed, StageGroup
 
 SOON = 5.0  # seconds: more than any hand-off takes, less than a hang
 

@@ -17,13 +17,14 @@ import av
 import av.error
 import numpy as np
 import pytest
+from kinemacolor.engine.load import load
+from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.errors import SourceError, StreamError
+from kinemacolor.stream.media import Item
+from kinemacolor.stream.pipeline import run
+from kinemacolor.stream.sinks.open import open_sink
+from kinemacolor.stream.sources.film import ContainerSource
 
-from engine import load
-from stream.colorizer import Colorizer
-from stream.errors import SourceError, StreamError
-from stream.pipeline import run
-from stream.sinks import open_sink
-from stream.sources import ContainerSource, Item
 from tests import media
 from tests.command import TIMEOUT_SECONDS, colorize, command_line, environment
 from tests.models import write_model

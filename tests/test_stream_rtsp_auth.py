@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kinemacolor.stream.rtsp.auth import Credentials, Gate, parse_parameters
 
-from stream.rtsp.auth import Credentials, Gate, parse_parameters
 from tests.rtsp_peer import digest
 
 URI = "rtsp://h/live"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from stream.rtsp.limits import Limits
-from stream.rtsp.message import (
+from kinemacolor.stream.rtsp.limits import Limits
+from kinemacolor.stream.rtsp.message import (
     REASONS,
     BadRequest,
     Interleaved,
@@ -18,7 +17,7 @@ from stream.rtsp.message import (
     format_response,
     locate,
 )
-from stream.rtsp.transport import TcpOffer, UdpOffer, parse_transport
+from kinemacolor.stream.rtsp.transport import TcpOffer, UdpOffer, parse_transport
 
 LIMITS = Limits()
 

@@ -8,18 +8,23 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from stream.rtsp.errors import BadMedia
-from stream.rtsp.nal import ParameterSets, parse_extradata, split_annex_b, split_length_prefixed
-from stream.rtsp.payload import (
+from kinemacolor.stream.rtsp.errors import BadMedia
+from kinemacolor.stream.rtsp.nal import (
+    ParameterSets,
+    parse_extradata,
+    split_annex_b,
+    split_length_prefixed,
+)
+from kinemacolor.stream.rtsp.payload import (
     aac_payloads,
     h264_payloads,
     mpeg_audio_payloads,
     opus_payloads,
 )
-from stream.rtsp.rtp import RtpStream, is_rtcp
-from stream.rtsp.sdp import describe
-from stream.rtsp.tracks import AudioTrack, VideoTrack
+from kinemacolor.stream.rtsp.rtp import RtpStream, is_rtcp
+from kinemacolor.stream.rtsp.sdp import describe
+from kinemacolor.stream.rtsp.tracks import AudioTrack, VideoTrack
+
 from tests.rtsp_peer import depacketize_h264, encode_clip
 
 SPS, PPS = bytes.fromhex("6742c01eda0280f6840000030004"), bytes.fromhex("68ce06f2")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kinemacolor.stream.rtsp import Credentials, RtspServer
 
-from stream.rtsp import Credentials, RtspServer
 from tests.rtsp_peer import Clip, Publisher, encode_clip
 from tests.rtsp_players import PLAYERS, Player
 

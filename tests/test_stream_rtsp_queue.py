@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from stream.rtsp.limits import TokenBucket
-from stream.rtsp.tracks import AUDIO, VIDEO, Timeline, Unit
-from stream.rtsp.unit_queue import UnitQueue
+from kinemacolor.stream.rtsp.limits import TokenBucket
+from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, Timeline, Unit
+from kinemacolor.stream.rtsp.unit_queue import UnitQueue
 
 # What happens to a queue: a unit comes (track, key, size), or one is taken (None).
 EVENTS = st.lists(

@@ -12,9 +12,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from kinemacolor.stream.rtsp import BadMedia, CannotServe, Credentials, Limits, RtspServer
+from kinemacolor.stream.rtsp.nal import split_annex_b
 
-from stream.rtsp import BadMedia, CannotServe, Credentials, Limits, RtspServer
-from stream.rtsp.nal import split_annex_b
 from tests.rtsp_peer import Client, Clip, Publisher, depacketize_h264, digest, encode_clip
 
 METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, SET_PARAMETER, TEARDOWN"

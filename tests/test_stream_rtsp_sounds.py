@@ -12,14 +12,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from kinemacolor.stream.address import parse_source
+from kinemacolor.stream.options import LiveOptions
+from kinemacolor.stream.rtsp import AudioCodec, RtspServer
+from kinemacolor.stream.rtsp.nal import IDR, SLICE, split_annex_b
+from kinemacolor.stream.sinks.open import open_sink
+from kinemacolor.stream.sinks.publish import PublishSink
+from kinemacolor.stream.sources.network import open_network_source
+from kinemacolor.stream.sources.open import open_source
 
-from stream.live.network import open_network_source
-from stream.live.uri import LiveOptions
-from stream.publish.sink import PublishSink
-from stream.rtsp import AudioCodec, RtspServer
-from stream.rtsp.nal import IDR, SLICE, split_annex_b
-from stream.sinks import open_sink
-from stream.sources import open_source
 from tests.rtsp_peer import Client, Clip, Publisher, encode_clip
 
 SECONDS = 7.68
@@ -207,7 +208,7 @@ def test_a_film_goes_out_with_the_sound_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["PCMU", "L16, static", "MP3"])
 def test_what_a_camera_sends_goes_on_to_viewers(name: str, silent: Clip) -> None:
     with RtspServer(port=0) as camera, Sounding(camera, silent, name) as publisher:
-        source = open_network_source(camera.url, give_up_seconds=1)
+        source = open_network_source(parse_source(camera.url), give_up_seconds=1)
         sink = open_sink("rtsp://@:0/live", source)
         assert isinstance(sink, PublishSink)
         got = bytearray()
@@ -227,7 +228,9 @@ def test_a_container_that_does_not_hold_what_a_camera_sends_says_so(
     silent: Clip, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with RtspServer(port=0) as camera, Sounding(camera, silent, "PCMU"):
-        source = open_network_source(camera.url, give_up_seconds=1, duration_seconds=0.6)
+        source = open_network_source(
+            parse_source(camera.url), give_up_seconds=1, duration_seconds=0.6
+        )
         sink = open_sink(tmp_path / "film.mkv", source)
         for item in source:
             sink.write(item)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-
-from stream.steady.cutlist import BadCutList, read_cuts
+from kinemacolor.stream.steady.cutlist import BadCutList, read_cuts
 
 SCENES = """\
 Timecode List:,00:00:04.000,00:00:10.000

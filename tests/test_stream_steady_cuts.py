@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from kinemacolor.stream.steady.cuts import FLASH_FRAMES, Link, ShotLinker
+from kinemacolor.stream.steady.motion import view_of
 
-from stream.steady.cuts import FLASH_FRAMES, Link, ShotLinker
-from stream.steady.motion import view_of
 from tests.shots import H, W, dissolve, grain, pan, picture
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kinemacolor.stream.steady.memory import Memory
+from kinemacolor.stream.steady.motion import view_of
+from kinemacolor.stream.steady.smoothing import Steady, make_steady
 
-from stream.steady.memory import Memory
-from stream.steady.motion import view_of
-from stream.steady.smoothing import Steady, make_steady
 from tests.shots import H, W, dissolve, flat_ab, grain, pan, picture
 
 MODES = ["live", "film"]

@@ -16,17 +16,21 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kinemacolor.engine.color import LUMA_WEIGHTS
+from kinemacolor.engine.load import load
+from kinemacolor.stream.address import is_still
+from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.color.frames import plane_view
+from kinemacolor.stream.errors import BadSink, BadSource, SinkError, SourceError, SourceNotFound
+from kinemacolor.stream.pipeline import run
+from kinemacolor.stream.proof.verify import verify
+from kinemacolor.stream.sinks.still import StillSink
+from kinemacolor.stream.sources.still import StillSource
+from kinemacolor.stream.stills.reader import read_still
+from kinemacolor.stream.stills.writer import write_still
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
-from engine.backend import load
-from engine.color import LUMA_WEIGHTS
-from stream.colorizer import Colorizer
-from stream.errors import BadSink, BadSource, SinkError, SourceError, SourceNotFound
-from stream.frames import plane_view
-from stream.pipeline import run
-from stream.stills.still import StillSink, StillSource, is_still, read_still, write_still
-from stream.verify import verify
 from tests.media import moving_picture
 from tests.models import write_model
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from kinemacolor.export.errors import UnknownNetwork
 from torch import nn
-
-from export.errors import UnknownNetwork
 
 
 @dataclass(frozen=True)
@@ -48,23 +47,23 @@ def build(name: str, *, pretrained: bool = True) -> nn.Module:
     entry(name)
     match name:
         case "kinema":
-            from export.networks.kinema import Kinema
+            from kinemacolor.export.networks.kinema import Kinema
 
             return Kinema(pretrained=pretrained)
         case "zhang":
-            from export.networks.zhang import Zhang
+            from kinemacolor.export.networks.zhang import Zhang
 
             return Zhang()
         case "unet":
-            from export.networks.unet import Unet
+            from kinemacolor.export.networks.unet import Unet
 
             return Unet()
         case "resnet18":
-            from export.networks.resnet18 import Resnet18
+            from kinemacolor.export.networks.resnet18 import Resnet18
 
             return Resnet18()
         case "fusion":
-            from export.networks.fusion import Fusion
+            from kinemacolor.export.networks.fusion import Fusion
 
             return Fusion()
         case _:

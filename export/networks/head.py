@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from kinemacolor.export import bins
 from torch import Tensor, nn
-
-from export import bins
 
 COLD = 0.2  # a temperature below which normalised logits may all vanish in the exponential
 

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from kinemacolor.export.networks.head import BinHead
 from torch import Tensor, nn
-
-from export.networks.head import BinHead
 
 DECODER = (96, 64, 48)  # channels at 1/16, 1/8 and 1/4 of the input size
 FROZEN = 3  # first blocks that keep their ImageNet weights, together with the stem

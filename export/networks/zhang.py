@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from kinemacolor.export import bins
 from torch import Tensor, nn
-
-from export import bins
 
 
 class Block(NamedTuple):

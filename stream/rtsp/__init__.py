@@ -1,11 +1,11 @@
 """An RTSP server of our own: takes encoded access units, serves any number of players."""
 
-from stream.rtsp.auth import Credentials
-from stream.rtsp.broadcast import Stats
-from stream.rtsp.errors import BadMedia, CannotServe, RtspError
-from stream.rtsp.limits import Limits
-from stream.rtsp.server import RtspServer
-from stream.rtsp.tracks import AudioCodec
+from kinemacolor.stream.rtsp.auth import Credentials
+from kinemacolor.stream.rtsp.broadcast import Stats
+from kinemacolor.stream.rtsp.errors import BadMedia, CannotServe, RtspError
+from kinemacolor.stream.rtsp.limits import Limits
+from kinemacolor.stream.rtsp.server import RtspServer
+from kinemacolor.stream.rtsp.tracks import AudioCodec
 
 __all__ = [
     "AudioCodec",

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stream.rtsp.limits import Limits, TokenBucket
-from stream.rtsp.outlet import UdpPair
-from stream.rtsp.rtp import is_rtcp
-from stream.rtsp.session import Session
-from stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, Timeline, Unit, VideoTrack
+from kinemacolor.stream.rtsp.limits import Limits, TokenBucket
+from kinemacolor.stream.rtsp.outlet import UdpPair
+from kinemacolor.stream.rtsp.rtp import is_rtcp
+from kinemacolor.stream.rtsp.session import Session
+from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, Timeline, Unit, VideoTrack
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import logging
 import time
 from typing import Any
 
-from stream.rtsp.auth import Credentials, Gate
-from stream.rtsp.broadcast import Broadcast
-from stream.rtsp.limits import TokenBucket
-from stream.rtsp.message import (
+from kinemacolor.stream.rtsp.auth import Credentials, Gate
+from kinemacolor.stream.rtsp.broadcast import Broadcast
+from kinemacolor.stream.rtsp.limits import TokenBucket
+from kinemacolor.stream.rtsp.message import (
     BadRequest,
     Interleaved,
     Request,
@@ -20,8 +20,8 @@ from stream.rtsp.message import (
     format_response,
     locate,
 )
-from stream.rtsp.methods import OPEN_METHODS, Methods
-from stream.rtsp.rtp import is_rtcp
+from kinemacolor.stream.rtsp.methods import OPEN_METHODS, Methods
+from kinemacolor.stream.rtsp.rtp import is_rtcp
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.errors import SinkError
+from kinemacolor.stream.errors import SinkError
 
 
 class RtspError(SinkError):

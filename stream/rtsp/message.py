@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from stream.rtsp.limits import Limits
+from kinemacolor.stream.rtsp.limits import Limits
 
 REASONS = {
     200: "OK",

@@ -8,14 +8,14 @@ import re
 import secrets
 from typing import Any, Literal
 
-from stream.rtsp.broadcast import Broadcast
-from stream.rtsp.message import Request, Response, content_base, locate
-from stream.rtsp.outlet import Outlet, TcpOutlet, UdpOutlet
-from stream.rtsp.rtp import RtpStream
-from stream.rtsp.sdp import describe
-from stream.rtsp.session import Leg, Session
-from stream.rtsp.tracks import VIDEO
-from stream.rtsp.transport import (
+from kinemacolor.stream.rtsp.broadcast import Broadcast
+from kinemacolor.stream.rtsp.message import Request, Response, content_base, locate
+from kinemacolor.stream.rtsp.outlet import Outlet, TcpOutlet, UdpOutlet
+from kinemacolor.stream.rtsp.rtp import RtpStream
+from kinemacolor.stream.rtsp.sdp import describe
+from kinemacolor.stream.rtsp.session import Leg, Session
+from kinemacolor.stream.rtsp.tracks import VIDEO
+from kinemacolor.stream.rtsp.transport import (
     TcpOffer,
     UdpOffer,
     format_tcp,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stream.rtsp.errors import BadMedia
+from kinemacolor.stream.rtsp.errors import BadMedia
 
 SLICE, IDR, SPS, PPS, DELIMITER, FILLER = 1, 5, 7, 8, 9, 12
 

@@ -6,8 +6,8 @@ they are cut anywhere between two of them.
 
 from __future__ import annotations
 
-from stream.rtsp.errors import BadMedia
-from stream.rtsp.nal import IDR, SLICE
+from kinemacolor.stream.rtsp.errors import BadMedia
+from kinemacolor.stream.rtsp.nal import IDR, SLICE
 
 STAP_A, FU_A = 24, 28
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
+from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
 
 
 def describe(

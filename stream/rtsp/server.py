@@ -14,17 +14,17 @@ from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Self
 
-from stream.rtsp.auth import Credentials
-from stream.rtsp.broadcast import Broadcast, Stats
-from stream.rtsp.connection import Connection, peer_of
-from stream.rtsp.errors import BadMedia, CannotServe
-from stream.rtsp.limits import Limits
-from stream.rtsp.message import Response, format_response
-from stream.rtsp.nal import parse_extradata
-from stream.rtsp.outlet import UdpPair
-from stream.rtsp.payload import h264_payloads
-from stream.rtsp.rtp import RTP_HEADER_BYTES
-from stream.rtsp.tracks import AUDIO, VIDEO, AudioCodec, AudioTrack, VideoTrack
+from kinemacolor.stream.rtsp.auth import Credentials
+from kinemacolor.stream.rtsp.broadcast import Broadcast, Stats
+from kinemacolor.stream.rtsp.connection import Connection, peer_of
+from kinemacolor.stream.rtsp.errors import BadMedia, CannotServe
+from kinemacolor.stream.rtsp.limits import Limits
+from kinemacolor.stream.rtsp.message import Response, format_response
+from kinemacolor.stream.rtsp.nal import parse_extradata
+from kinemacolor.stream.rtsp.outlet import UdpPair
+from kinemacolor.stream.rtsp.payload import h264_payloads
+from kinemacolor.stream.rtsp.rtp import RTP_HEADER_BYTES
+from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioCodec, AudioTrack, VideoTrack
 
 logger = logging.getLogger(__name__)
 

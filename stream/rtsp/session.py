@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from stream.rtsp.limits import Limits
-from stream.rtsp.outlet import Outlet
-from stream.rtsp.rtp import RtpStream
-from stream.rtsp.tracks import VIDEO, Unit
-from stream.rtsp.unit_queue import UnitQueue
+from kinemacolor.stream.rtsp.limits import Limits
+from kinemacolor.stream.rtsp.outlet import Outlet
+from kinemacolor.stream.rtsp.rtp import RtpStream
+from kinemacolor.stream.rtsp.tracks import VIDEO, Unit
+from kinemacolor.stream.rtsp.unit_queue import UnitQueue
 
 REPORT_SECONDS = 5.0
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from stream.rtsp.errors import BadMedia
-from stream.rtsp.nal import (
+from kinemacolor.stream.rtsp.errors import BadMedia
+from kinemacolor.stream.rtsp.nal import (
     DELIMITER,
     FILLER,
     ParameterSets,
     split_annex_b,
     split_length_prefixed,
 )
-from stream.rtsp.payload import aac_payloads, mpeg_audio_payloads, opus_payloads, sample_payloads
+from kinemacolor.stream.rtsp.payload import (
+    aac_payloads,
+    mpeg_audio_payloads,
+    opus_payloads,
+    sample_payloads,
+)
 
 VIDEO, AUDIO = 0, 1
 AudioCodec = Literal["aac", "opus", "mpa", "pcmu", "pcma", "l16"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from stream.rtsp.tracks import VIDEO, Unit
+from kinemacolor.stream.rtsp.tracks import VIDEO, Unit
 
 
 class UnitQueue:

@@ -7,7 +7,7 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
-from stream.errors import StreamError
+from kinemacolor.stream.errors import StreamError
 
 _TIMECODE = r"(\d\d)[:;.](\d\d)[:;.](\d\d)([:;.])(\d\d)"
 # Event, reel, channels, transition (with its frames), source in and out, record in and out.

@@ -7,8 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-
-from stream.steady.motion import Motion, MotionMeter, Path, Plane, View, follow
+from kinemacolor.stream.steady.motion import Motion, MotionMeter, Path, Plane, View, follow
 
 # Share of the picture that is seen in both of two frames. Within shots 0.6 and more, in twelve
 # frames' dissolves 0.68 and more, across cuts 0.17 and less (clips and panned stills).

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from stream.steady.cuts import Link
-from stream.steady.memory import Memory
+from kinemacolor.stream.steady.cuts import Link
+from kinemacolor.stream.steady.memory import Memory
 
 OLD_SHARE = 0.1  # of the picture: that much without a trusted colour asks for a new one
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-
-from stream.steady.motion import Path, Plane, View, follow
+from kinemacolor.stream.steady.motion import Path, Plane, View, follow
 
 TOLERANCE = 2.0  # L: what quantisation and coding noise alone do to an area average
 TEXTURE_SHARE = 0.35  # of the local contrast: what an error of a third of a pixel does

@@ -6,11 +6,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from kinemacolor.stream.steady.cuts import FLASH_FRAMES, Link
+from kinemacolor.stream.steady.memory import Memory
+from kinemacolor.stream.steady.motion import Plane, View
 from numpy.typing import NDArray
-
-from stream.steady.cuts import FLASH_FRAMES, Link
-from stream.steady.memory import Memory
-from stream.steady.motion import Plane, View
 
 Colors = NDArray[Any]  # (2, h, w) float32, CIELAB units
 

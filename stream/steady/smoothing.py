@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from typing import Literal, Protocol
+from typing import Protocol
 
-from stream.steady.cuts import Link, ShotLinker
-from stream.steady.keyframes import KeyFrames, Want
-from stream.steady.memory import Memory
-from stream.steady.motion import Plane, view_of
-from stream.steady.past import Colors, Past, blend, join, with_detail
-
-SteadyMode = Literal["off", "live", "film"]
+from kinemacolor.stream.options import SteadyMode
+from kinemacolor.stream.steady.cuts import Link, ShotLinker
+from kinemacolor.stream.steady.keyframes import KeyFrames, Want
+from kinemacolor.stream.steady.memory import Memory
+from kinemacolor.stream.steady.motion import Plane, view_of
+from kinemacolor.stream.steady.past import Colors, Past, blend, join, with_detail
 
 LONGEST_LIVE = 12.0  # frames that the mean rests on, at strength 1
 LONGEST_FILM = 8.0  # the same, on either side

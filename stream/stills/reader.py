@@ -13,25 +13,16 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from kinemacolor.engine.color import LUMA_WEIGHTS
+from kinemacolor.stream.address import STILLS, file_url
+from kinemacolor.stream.color.frames import plane_view
+from kinemacolor.stream.errors import BadSource, SourceNotFound
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.color import LUMA_WEIGHTS
-from stream.errors import BadSource, SourceNotFound
-from stream.frames import plane_view
-from stream.sources import file_url
-
 log = logging.getLogger(__name__)
 
-FORMATS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
-_PILLOW_FORMATS = sorted(set(FORMATS.values()))
+_PILLOW_FORMATS = sorted(set(STILLS.values()))
 _BT601 = 5  # AVCOL_SPC_BT470BG, which FFmpeg, too, gives a JPEG
 _FULL = 2  # AVCOL_RANGE_JPEG
 

@@ -17,15 +17,15 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from kinemacolor.engine.color import Encoding, dequantise, shrink_chroma, ycbcr_to_rgb
+from kinemacolor.stream.address import STILLS
+from kinemacolor.stream.color.frames import frame_encoding, plane_view
+from kinemacolor.stream.errors import BadSink, SinkError
+from kinemacolor.stream.sinks.partial import reserve
+from kinemacolor.stream.stills.reader import StillInfo, turn
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-from engine.color import Encoding, dequantise, shrink_chroma, ycbcr_to_rgb
-from stream.errors import BadSink, SinkError
-from stream.frames import frame_encoding, plane_view
-from stream.partial import reserve
-from stream.stills.reader import FORMATS, StillInfo, turn
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ def write_still(path: Path, frame: av.VideoFrame, info: StillInfo) -> None:
         BadSink: no such format, or the picture is too big for it.
         SinkError: the file cannot be written.
     """
-    file_format = FORMATS.get(path.suffix.lower())
+    file_format = STILLS.get(path.suffix.lower())
     if file_format is None:
-        raise BadSink(f"a still cannot become {path.name}: use {', '.join(FORMATS)}")
+        raise BadSink(f"a still cannot become {path.name}: use {', '.join(STILLS)}")
     encoding = frame_encoding(frame).encoding
     if frame.format.name not in ("yuv444p", "yuv444p16le") or encoding != Encoding(
         "bt601", "full", encoding.bit_depth

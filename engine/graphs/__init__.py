@@ -1,0 +1,1 @@
+"""ONNX graphs in other precisions, and what these cost in colour."""

@@ -1,0 +1,25 @@
+"""What a network is given, as one value: another input touches this file and no signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A batch of pictures on its way into a network.
+
+    Attributes:
+        L: (N, 1, H, W) float32, CIELAB lightness 0..100. It must stay unchanged until the result
+            is read.
+    """
+
+    L: NDArray[np.float32]
+
+    @property
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """The graph's inputs by name."""
+        return {"L": self.L}

@@ -1,0 +1,1 @@
+"""TensorRT: plans are built, kept, loaded and run."""

@@ -1,0 +1,310 @@
+"""Runs a model in TensorRT on an NVIDIA GPU: micro-batches, two of them under way at a time.
+
+No GPU has run this yet. Every line of its buffer and batch handling is tested with a stand-in
+runtime that executes lazily, so that a missing wait gives wrong colours there, too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+from kinemacolor.engine.cuda.device import Device, OutOfDeviceMemory, PyCudaDevice, import_pycuda
+from kinemacolor.engine.cuda.driver import Gpu, check_driver, find_gpu
+from kinemacolor.engine.errors import BackendUnavailable
+from kinemacolor.engine.spec import ModelSpec
+from kinemacolor.engine.tensorrt.build import (
+    MODULES,
+    EnginePrecision,
+    OnProgress,
+    Profile,
+    cuda_major,
+    load_tensorrt,
+    make_logger,
+    module_name,
+    precision_for,
+    profile_for,
+)
+from kinemacolor.engine.tensorrt.cache import PlanCache, PlanKey
+from kinemacolor.engine.tensorrt.engine import LoadedEngine, PlanRejected, Slot
+from kinemacolor.engine.tensorrt.plans import LARGEST_BATCH, load_or_build, plan_key
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+# Pictures in a batch. One launch costs the GPU about as much as several small pictures do.
+FILE_BATCH, LIVE_BATCH = 4, 1
+
+
+class TensorRTBackend:
+    """Backend over one loaded engine. Pictures of neighbouring submits share a batch.
+
+    A batch starts when it is full, or when somebody asks for one of its results; so keep at
+    least `overlap` pictures under way, or every batch holds a single one.
+
+    Args:
+        batch: pictures in a batch; shrinks, and says so, where device memory does not suffice.
+        on_close: called with the engine before it is closed.
+    """
+
+    name = "tensorrt"
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        engine: LoadedEngine,
+        *,
+        precision: str,
+        description: str,
+        batch: int = FILE_BATCH,
+        on_close: Callable[[LoadedEngine], None] | None = None,
+    ) -> None:
+        self._on_close = on_close
+        self.spec, self.precision, self.description = spec, precision, description
+        self.engine = engine
+        self._batch = max(1, min(batch, engine.largest_batch))
+        self._size: tuple[int, int] | None = None  # (H, W) that the buffers are for
+        self._open: Batch | None = None
+        self._running: dict[int, Batch] = {}  # by the number of their slot
+        self._next_slot = 0
+
+    @property
+    def overlap(self) -> int:
+        """How many pictures should be under way: one batch computes while the next fills.
+
+        A batch of one starts at once: whoever waits for each picture need not have another.
+        """
+        return 2 * self._batch if self._batch > 1 else 0
+
+    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.submit(L).result()
+
+    def submit(self, L: NDArray[np.float32]) -> TensorRTPending:
+        parts, done = [], 0
+        while done < len(L):
+            batch = self._batch_for(L.shape[2], L.shape[3])
+            number = min(len(L) - done, self.engine.capacity - batch.filled)
+            first = batch.filled
+            batch.slot.L[first : first + number] = L[done : done + number]
+            batch.filled += number
+            done += number
+            parts.append(Part(batch, first, number))
+            if batch.filled == self.engine.capacity:
+                self._start(batch)
+        return TensorRTPending(self, parts)
+
+    def close(self) -> None:
+        self._open = None
+        self._running.clear()
+        try:
+            if self._on_close is not None:
+                self._on_close(self.engine)
+        finally:
+            self.engine.close()
+
+    def finish(self, batch: Batch) -> NDArray[np.float32]:
+        """Returns a batch's ab, once it is there; starts the batch if nobody has."""
+        if batch.ab is None:
+            if batch is self._open:
+                self._start(batch)
+            self.engine.wait(batch.slot)
+            batch.ab = batch.slot.ab[: batch.filled].copy()  # the slot is free for the next one
+            self._running.pop(batch.number)
+        return batch.ab
+
+    def _batch_for(self, height: int, width: int) -> Batch:
+        """The batch that fills now, or a new one in the slot that has rested longest."""
+        if self._size != (height, width):
+            self._bind(height, width)
+        if self._open is None:
+            number = self._next_slot
+            if number in self._running:
+                self.finish(self._running[number])
+            self._open = Batch(number, self.engine.slots[number])
+            self._next_slot = (number + 1) % len(self.engine.slots)
+        return self._open
+
+    def _start(self, batch: Batch) -> None:
+        self._open = None
+        self._running[batch.number] = batch
+        self.engine.start(batch.slot, batch.filled)
+
+    def _bind(self, height: int, width: int) -> None:
+        """Makes buffers for another size, for fewer pictures where the GPU has no room."""
+        if self._open is not None:
+            self._start(self._open)
+        for batch in list(self._running.values()):
+            self.finish(batch)
+        self._next_slot, self._size = 0, None
+        while True:
+            try:
+                self.engine.bind(self._batch, height, width)
+            except OutOfDeviceMemory as error:
+                if self._batch == 1:
+                    raise BackendUnavailable(
+                        f"the GPU has no memory for one {width}x{height} picture ({error}): close "
+                        "what else uses it, or take --backend openvino"
+                    ) from error
+                smaller = self._batch // 2
+                log.warning(
+                    "%s: going on with batches of %d instead of %d", error, smaller, self._batch
+                )
+                self._batch = smaller
+            else:
+                self._size = (height, width)
+                return
+
+
+@dataclass
+class Batch:
+    """Pictures that run together."""
+
+    number: int  # of its slot
+    slot: Slot
+    filled: int = 0
+    ab: NDArray[np.float32] | None = None  # (filled, 2, h, w), when it is done
+
+
+@dataclass(frozen=True)
+class Part:
+    """The pictures of one submit within one batch."""
+
+    batch: Batch
+    first: int
+    number: int
+
+
+class TensorRTPending:
+    """Pictures on their way, in one batch or several."""
+
+    def __init__(self, backend: TensorRTBackend, parts: list[Part]) -> None:
+        self._backend, self._parts = backend, parts
+
+    def result(self) -> NDArray[np.float32]:
+        return np.concatenate(
+            [
+                self._backend.finish(part.batch)[part.first : part.first + part.number]
+                for part in self._parts
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is needed to load an engine: made ahead, perhaps on another thread."""
+
+    trt: ModuleType
+    gpu: Gpu
+    spec: ModelSpec
+    precision: EnginePrecision
+    profile: Profile
+    key: PlanKey
+    cache: PlanCache
+
+    def is_built(self) -> bool:
+        return self.cache.find(self.key).plan is not None
+
+    def load_or_build(
+        self, on_progress: OnProgress | None = None, on_wait: Callable[[], None] | None = None
+    ) -> bytes:
+        """Returns the plan's bytes. Raises BadModel, BuildFailed, or what the callbacks raise."""
+        return load_or_build(
+            self.trt,
+            self.spec,
+            self.key,
+            self.profile,
+            self.cache,
+            gpu=self.gpu,
+            on_progress=on_progress,
+            on_wait=on_wait,
+        )
+
+
+def find_plan(
+    spec: ModelSpec,
+    *,
+    precision: str = "auto",
+    device: int = 0,
+    cache: PlanCache | None = None,
+    modules: tuple[str, ...] = MODULES,
+) -> Plan:
+    """Looks at driver, GPU and packages, in that order, and says which plan is needed.
+
+    Args:
+        device: number of the GPU.
+
+    Raises BackendUnavailable with the first thing that is missing.
+    """
+    gpu = find_gpu(device)
+    if precision not in ("auto", "fp16", "fp32"):
+        raise BackendUnavailable(
+            f"TensorRT engines are built in fp16 or fp32 here, not {precision}: "
+            "use --precision fp16, or --backend openvino for bf16"
+        )
+    trt = load_tensorrt(modules)
+    check_driver(gpu, cuda_major(trt), module_name(trt))
+    chosen = precision_for(spec, precision)
+    profile = profile_for(spec, batch=LARGEST_BATCH)
+    key = plan_key(trt, spec, gpu, precision=chosen, profile=profile)
+    return Plan(trt, gpu, spec, chosen, profile, key, cache or PlanCache())
+
+
+def open_plan(
+    plan: Plan,
+    *,
+    batch: int = FILE_BATCH,
+    device: Device | None = None,
+    on_progress: OnProgress | None = None,
+) -> TensorRTBackend:
+    """Builds the plan unless it is in the cache, and loads it.
+
+    A plan of the cache that TensorRT rejects after all is thrown away and built once more.
+
+    Raises BackendUnavailable, BadModel or BuildFailed.
+    """
+    blob, was_built = plan.load_or_build(on_progress), False
+    while True:
+        device = device or PyCudaDevice(plan.gpu.index)
+        try:
+            kept = plan.cache.jit(plan.key, plan.gpu.name)
+            logger = make_logger(plan.trt)
+            engine = LoadedEngine(plan.trt, blob, device, logger=logger, jit=kept)
+        except PlanRejected as error:
+            device.close()
+            device = None
+            if was_built or error.lasting:
+                raise
+            plan.cache.discard(plan.key)
+            log.warning("%s: building it again", error)
+            blob, was_built = plan.load_or_build(on_progress), True
+        else:
+            break
+
+    def keep_kernels(engine: LoadedEngine) -> None:
+        finished = engine.jit()
+        if finished is not None and finished != kept:
+            plan.cache.store_jit(plan.key, plan.gpu.name, finished)
+
+    return TensorRTBackend(
+        plan.spec,
+        engine,
+        precision=plan.precision,
+        description=f"{module_name(plan.trt)}, {plan.precision}, {plan.gpu.name}",
+        batch=batch,
+        on_close=keep_kernels,
+    )
+
+
+def usable(device: int = 0, modules: tuple[str, ...] = MODULES) -> tuple[bool, str]:
+    """Whether `auto` should take TensorRT, and why or why not, in words."""
+    try:
+        gpu = find_gpu(device)
+        trt = load_tensorrt(modules)
+        check_driver(gpu, cuda_major(trt), module_name(trt))
+        import_pycuda()
+    except BackendUnavailable as error:
+        return False, str(error)
+    return True, f"{module_name(trt)} on {gpu.name}"

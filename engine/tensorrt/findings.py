@@ -1,0 +1,43 @@
+"""What `kinemacolor doctor` says of TensorRT: each thing that is there, or how to get it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+from kinemacolor.engine.cuda.device import import_pycuda
+from kinemacolor.engine.cuda.driver import NoGpu, check_driver, find_gpu
+from kinemacolor.engine.errors import BackendUnavailable
+from kinemacolor.engine.tensorrt.build import cuda_major, load_tensorrt, module_name
+from kinemacolor.engine.tensorrt.cache import PlanCache
+
+Finding = tuple[str, bool, str]  # subject, whether it is good, detail
+
+
+def examine_gpu(device: int = 0, *, cache: PlanCache | None = None) -> Iterator[Finding]:
+    """Driver and GPU first, then what needs them. Without a GPU nothing else is touched."""
+    try:
+        gpu = find_gpu(device)
+    except NoGpu as error:
+        yield ("NVIDIA GPU", False, str(error))
+    else:
+        driver = ".".join(map(str, gpu.driver_cuda))
+        yield ("NVIDIA GPU", True, f"{gpu}, driver for CUDA {driver}")
+        try:
+            trt = load_tensorrt()
+            check_driver(gpu, cuda_major(trt), module_name(trt))
+            yield ("tensorrt", True, module_name(trt))
+        except BackendUnavailable as error:
+            yield ("tensorrt", False, str(error))
+        try:
+            import_pycuda()
+            yield ("pycuda", True, "installed")
+        except BackendUnavailable as error:
+            yield ("pycuda", False, str(error))
+        nvcc = shutil.which("nvcc")
+        missing = "not on the path; --hwaccel cuda compiles its kernels with it, once"
+        yield ("nvcc", nvcc is not None, nvcc or missing)
+    folder = (cache or PlanCache()).folder
+    plans = sorted(path.stem for path in folder.glob("*.plan"))
+    if plans:
+        yield ("engines", True, f"{', '.join(plans)} in {folder}")

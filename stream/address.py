@@ -1,0 +1,432 @@
+"""What SOURCE and SINK mean: parsed once into frozen values; everything after matches on them.
+
+`str()` of an address is what may be printed and reported: without password, token or stream key.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import url2pathname
+
+from kinemacolor.stream.errors import BadSink, BadSource, NotYetError, StreamError
+
+# Suffixes of still pictures, and what the library that codes them calls their formats.
+STILLS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+SOURCE_KINDS = (
+    "a file, a folder, -, test:, webcam:, v4l2:, avfoundation:, dshow:, screen:, rtsp://, rtmp://,"
+    " http://, udp://, srt:// and tcp:// are"
+)
+SINK_KINDS = (
+    "a file, -, null:, rtsp://, rtmp://, window:, virtualcam:, hls:, mpegts: and udp:// are"
+)
+_CAMERA = re.compile(r"(webcam|v4l2|avfoundation|dshow|screen):(.*)", re.DOTALL)
+_STREAM = re.compile(r"(rtsps?|rtmps?|https?|udp|srt|tcp)://")
+_RTMP_PORTS = {"rtmp": 1935, "rtmps": 443}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Any source or sink; what holds for most kinds is the default.
+
+    Attributes:
+        live: frames come at the source's own pace.
+        has_viewers: an output is watched as it is sent, so pictures must come in time.
+        follows_keys: viewers of an output ask for key frames, or need none.
+    """
+
+    text: str  # as it was given
+
+    live: ClassVar[bool] = False
+    has_viewers: ClassVar[bool] = False
+    follows_keys: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return self.text
+
+
+# Sources and sinks
+
+
+@dataclass(frozen=True)
+class LocalFile(Address):
+    """A file by its path; a folder until its films are listed."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the name is that of a still picture."""
+        return self.path.suffix.lower() in STILLS
+
+
+@dataclass(frozen=True)
+class Pipe(Address):
+    """`-`: standard input, or Y4M on standard output."""
+
+
+# Sources
+
+
+@dataclass(frozen=True)
+class TestPicture(Address):
+    """`test:WIDTHxHEIGHT@RATE#SECONDS`: FFmpeg's testsrc2, in grey."""
+
+    __test__ = False  # pytest would collect it
+
+    width: int
+    height: int
+    rate: Fraction
+    seconds: float
+
+    @property
+    def graph(self) -> str:
+        """FFmpeg's filter graph for it."""
+        size = f"size={self.width}x{self.height}"
+        return f"testsrc2={size}:rate={self.rate}:duration={self.seconds},format=gray"
+
+
+@dataclass(frozen=True)
+class Camera(Address):
+    """`webcam:0`, `v4l2:/dev/video0`, `avfoundation:`, `dshow:` or `screen:`."""
+
+    kind: str
+    name: str
+
+    live = True
+
+
+@dataclass(frozen=True)
+class NetworkStream(Address):
+    """A URL that FFmpeg reads: RTSP, RTMP, HTTP, UDP, SRT or TCP.
+
+    RTSP runs over TCP unless `?udp` stands at the end of its URL.
+    """
+
+    scheme: str
+    url: str
+    transport: str  # of RTSP: tcp or udp
+
+    live = True
+
+    def __str__(self) -> str:
+        return shown_url(self.text)
+
+
+# Sinks
+
+
+@dataclass(frozen=True)
+class Null(Address):
+    """`null:`: everything is taken and nothing is kept."""
+
+
+@dataclass(frozen=True)
+class Window(Address):
+    """`window:`: a window on this machine's screen."""
+
+
+@dataclass(frozen=True)
+class VirtualCamera(Address):
+    """`virtualcam:[DEVICE]`: a camera that other programs can choose."""
+
+    device: str
+
+    has_viewers = True
+
+
+@dataclass(frozen=True)
+class Hls(Address):
+    """`hls:FOLDER`: a playlist with segments."""
+
+    folder: Path
+
+
+@dataclass(frozen=True)
+class TransportStream(Address):
+    """`mpegts:-`: MPEG-TS on standard output."""
+
+    follows_keys = True
+
+
+@dataclass(frozen=True)
+class Datagrams(Address):
+    """`udp://HOST:PORT`: MPEG-TS in datagrams."""
+
+    url: str  # FFmpeg's, with datagrams of whole packets
+
+    has_viewers = True
+
+    def __str__(self) -> str:
+        return shown_url(self.text)
+
+
+@dataclass(frozen=True)
+class RtspServer(Address):
+    """`rtsp://@[HOST]:PORT/PATH`: served here, at 127.0.0.1 unless a host is named."""
+
+    host: str
+    port: int
+    path: str
+
+    has_viewers = True
+    follows_keys = True
+
+
+@dataclass(frozen=True)
+class RtspPush(Address):
+    """`rtsp://HOST[:PORT]/PATH`: published to a server, over TCP or, with `?udp`, over UDP."""
+
+    url: str  # without the transport
+    transport: str
+
+    has_viewers = True
+
+    def __str__(self) -> str:
+        return shown_url(self.text)
+
+
+@dataclass(frozen=True)
+class RtmpPush(Address):
+    """`rtmp(s)://HOST[:PORT]/APPLICATION/KEY`: published to a server."""
+
+    scheme: str
+    host: str
+    port: int
+    application: str
+    key: str  # whoever has it can publish
+
+    has_viewers = True
+
+    def __str__(self) -> str:
+        return shown_url(self.text)
+
+
+SourceAddress = LocalFile | Pipe | TestPicture | Camera | NetworkStream
+SinkAddress = (
+    LocalFile
+    | Pipe
+    | Null
+    | Window
+    | VirtualCamera
+    | Hls
+    | TransportStream
+    | Datagrams
+    | RtspServer
+    | RtspPush
+    | RtmpPush
+)
+
+
+def parse_source(text: str | Path) -> SourceAddress:
+    """Parses SOURCE. What it names need not be there.
+
+    Raises BadSource: it is empty, of no kind known here, or not of its kind's form.
+    """
+    if isinstance(text, Path):
+        return LocalFile(str(text), text)
+    if not text:  # to Path it would be the current folder
+        raise BadSource("a source is an empty name: is a variable not set?")
+    if text == "-":
+        return Pipe(text)
+    if text.startswith("test:"):
+        return _test_picture(text)
+    if camera := _CAMERA.fullmatch(text):
+        return Camera(text, camera[1], camera[2])
+    if _STREAM.match(text):
+        return _network_stream(text)
+    path = _local_path(text)
+    if "://" in path and not Path(path).exists():
+        raise BadSource(f"there is no source {path.split('://', 1)[0]}://; {SOURCE_KINDS}")
+    return LocalFile(path, Path(path))
+
+
+def parse_sink(text: str | Path) -> SinkAddress:
+    """Parses SINK.
+
+    Raises:
+        BadSink: it is empty, of no kind known here, or not of its kind's form.
+        NotYetError: a kind of sink that this version does not write.
+    """
+    if isinstance(text, Path):
+        return LocalFile(str(text), text)
+    if not text:
+        raise BadSink("the output is an empty name: is a variable not set?")
+    kind, colon, rest = text.partition(":")
+    match kind if colon else text:
+        case "-":
+            return Pipe(text)
+        case "null" if not rest:
+            return Null(text)
+        case "window":
+            return Window(text)
+        case "virtualcam":
+            return VirtualCamera(text, rest)
+        case "hls":
+            return _hls(text, rest)
+        case "mpegts":
+            return _transport_stream(text, rest)
+        case "web":
+            raise _not_yet(kind)
+        case _ if "://" not in text:
+            return LocalFile(text, Path(text))
+        case "udp":
+            return _datagrams(text)
+        case "rtsp":
+            return _rtsp_server(text) if rest.startswith("//@") else _rtsp_push(text)
+        case "rtmp" | "rtmps":
+            return _rtmp_push(text)
+        case "srt":
+            raise _not_yet(kind)
+        case _:
+            raise BadSink(f"there is no sink {kind}://; {SINK_KINDS}")
+
+
+def is_still(name: str | Path) -> bool:
+    """Whether a file's name is that of a still picture."""
+    return Path(name).suffix.lower() in STILLS
+
+
+def file_url(path: str | Path) -> str:
+    """Returns FFmpeg's name of a file: by itself 12:30:05.mkv would be of the protocol "12"."""
+    return f"file:{path}"
+
+
+def shown_url(url: str) -> str:
+    """Returns a URL as it may be shown.
+
+    User and password are left out, and so is what may hold a token: the values of a query, a
+    fragment, the last part of an RTMP path, which is a stream key. Where a stray `@` leaves open
+    where a password ends, scheme and host are all that is shown.
+    """
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    if re.search(r"[?#]", place) or "@" in path:
+        host = re.split(r"[/?#]", rest.rpartition("@")[2])[0]
+        return f"{scheme}://{host}/..."
+    place = place.rpartition("@")[2]
+    path, question, query = re.split("#", path)[0].partition("?")
+    if scheme in _RTMP_PORTS:
+        return f"{scheme}://{place}/{path.rpartition('/')[0] or path}/..."
+    if question and query not in ("tcp", "udp"):
+        query = "..."
+    return f"{scheme}://{place}{slash}{path}{question}{query}"
+
+
+def _local_path(text: str) -> str:
+    """Turns `file:///film.mkv` into the path that it names; everything else stays as it is."""
+    if not text.startswith("file:") or Path(text).exists():
+        return text
+    parts = urlsplit(text)
+    if parts.netloc not in ("", "localhost"):
+        raise BadSource(f"{text} is on another machine: mount it, or give its path as file:///PATH")
+    return url2pathname(parts.path) if text.startswith("file://") else text.removeprefix("file:")
+
+
+def _test_picture(text: str) -> TestPicture:
+    rest, _, seconds = text.removeprefix("test:").partition("#")
+    size, _, rate = rest.partition("@")
+    try:
+        width, height = (int(n) for n in (size or "640x480").split("x"))
+        return TestPicture(text, width, height, Fraction(rate or 25), float(seconds or 10))
+    except (ValueError, ZeroDivisionError) as error:
+        raise BadSource(f"{text}: expected test:WIDTHxHEIGHT@RATE#SECONDS") from error
+
+
+def _network_stream(text: str) -> NetworkStream:
+    parts = _split(text, BadSource)
+    if not parts.netloc:
+        raise BadSource(f"{text}: expected {parts.scheme}://HOST and what follows it")
+    url, transport = _rtsp_transport(text) if parts.scheme.startswith("rtsp") else (text, "")
+    return NetworkStream(text, parts.scheme, url, transport)
+
+
+def _rtsp_transport(url: str) -> tuple[str, str]:
+    """Takes FFmpeg's `?tcp` or `?udp` off the end of an RTSP URL: (URL, transport)."""
+    for transport in ("tcp", "udp"):
+        if url.endswith("?" + transport):
+            return url[: -len(transport) - 1], transport
+    return url, "tcp"
+
+
+def _hls(text: str, folder: str) -> Hls:
+    if not folder:
+        raise BadSink("hls: needs a folder, such as hls:public/live")
+    return Hls(text, Path(folder))
+
+
+def _transport_stream(text: str, target: str) -> TransportStream:
+    if target != "-":
+        raise BadSink("mpegts: writes to a pipe: mpegts:-; for a file give its name, film.ts")
+    return TransportStream(text)
+
+
+def _datagrams(text: str) -> Datagrams:
+    parts = _split(text, BadSink)
+    if not (parts.hostname and _port(parts)):
+        raise BadSink(f"{shown_url(text)}: expected udp://HOST:PORT")
+    query = f"{parts.query}&" if parts.query else ""
+    datagram_bytes = 7 * 188  # as many of MPEG-TS's packets as Ethernet takes at once
+    return Datagrams(text, f"udp://{parts.netloc}?{query}pkt_size={datagram_bytes}")
+
+
+def _rtsp_server(text: str) -> RtspServer:
+    parts = _split(text, BadSink)
+    try:
+        port = 8554 if parts.port is None else parts.port
+    except ValueError as error:
+        raise BadSink(f"{text}: expected rtsp://@:PORT/PATH") from error
+    host = parts.hostname or "127.0.0.1"
+    return RtspServer(text, host, port, parts.path.strip("/") or "live")
+
+
+def _rtsp_push(text: str) -> RtspPush:
+    if not _split(text, BadSink).hostname:
+        raise BadSink(f"{shown_url(text)}: expected rtsp://HOST[:PORT]/PATH")
+    return RtspPush(text, *_rtsp_transport(text))
+
+
+def _rtmp_push(text: str) -> RtmpPush:
+    parts = _split(text, BadSink)
+    application, _, key = parts.path.strip("/").rpartition("/")
+    port = _port(parts, _RTMP_PORTS[parts.scheme])
+    shape = f"{parts.scheme}://HOST[:PORT]/APPLICATION/KEY"
+    if not (parts.hostname and application and key and port):
+        raise BadSink(f"expected {shape}")  # what was given may hold a key
+    if parts.username is not None:
+        raise BadSink(f"RTMP has no logins here: {shape}, with the key that the server gave you")
+    key = f"{key}?{parts.query}" if parts.query else key
+    return RtmpPush(text, parts.scheme, parts.hostname, port, application, key)
+
+
+def _split(text: str, error: type[StreamError]) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError as cause:  # a bracket without its fellow
+        raise error(f"{shown_url(text)} is no URL: {cause}") from cause
+
+
+def _port(parts: SplitResult, default: int = 0) -> int:
+    """Returns the port of a URL; 0 where it is none."""
+    try:
+        return parts.port or default
+    except ValueError:
+        return 0
+
+
+def _not_yet(kind: str) -> NotYetError:
+    return NotYetError(f"{kind}: sinks are not part of this version yet; {SINK_KINDS}")

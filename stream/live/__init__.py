@@ -1,1 +1,0 @@
-"""Live sources: cameras, streams, films as if live; on time, and back after a loss."""

@@ -1,0 +1,1 @@
+"""What a run counts: times of stages, ages of frames, metrics for Prometheus."""

@@ -1,0 +1,117 @@
+"""`--metrics :9100`: what a live run does, for Prometheus to fetch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from kinemacolor.stream.errors import StreamError
+from kinemacolor.stream.measure.latency import Latency
+from kinemacolor.stream.measure.stats import Histogram, Stats
+from kinemacolor.stream.media import Source
+
+
+class Metrics:
+    """Serves the counters of one run over HTTP; read when they are asked for.
+
+    Args:
+        address: `[HOST]:PORT`; this machine alone (127.0.0.1) unless a host is named.
+
+    Raises StreamError when the extra is missing or the address is taken.
+    """
+
+    def __init__(
+        self, address: str, stats: Stats, *, source: Source, latency: Latency | None = None
+    ) -> None:
+        try:
+            from prometheus_client import CollectorRegistry, start_http_server
+        except ImportError as error:
+            raise StreamError(
+                "--metrics needs prometheus_client: pip install 'kinemacolor[metrics]'"
+            ) from error
+        self._stats, self._source, self._latency = stats, source, latency
+        host, _, port = address.rpartition(":")
+        if not port.isdigit():
+            raise StreamError(f"--metrics {address}: expected [HOST]:PORT, such as :9100")
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)  # type: ignore[arg-type]  # anything with a `collect` is one
+        try:
+            self._server, self._thread = start_http_server(
+                int(port), host or "127.0.0.1", registry=registry
+            )
+        except (OSError, OverflowError) as error:
+            raise StreamError(f"cannot serve metrics at {address}: {error}") from error
+        self.port: int = self._server.server_port
+
+    def collect(self) -> Iterator[Any]:
+        """Every counter as it stands, in Prometheus's names and units."""
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
+
+        stats = self._stats
+        for name, text, value in (
+            ("frames_in", "Frames that the source gave", stats.frames_in),
+            ("frames_out", "Frames that the sink took", stats.frames_out),
+            ("packets_copied", "Packets of sound that were passed on", stats.packets_copied),
+            ("reconnects", "Times the source came back", self._source.reconnects),
+            ("damaged_packets", "Packets that did not decode", self._source.damaged),
+        ):
+            yield CounterMetricFamily(f"kinemacolor_{name}", text, value=value)
+        stages = HistogramMetricFamily(
+            "kinemacolor_stage_seconds",
+            "Time a frame took in each stage; decode waits for the source, too",
+            labels=["stage"],
+        )
+        for stage, histogram in stats.histograms.items():
+            stages.add_metric([stage], _buckets(histogram), histogram.sum_seconds)
+        yield stages
+        yield GaugeMetricFamily("kinemacolor_fps", "Frames a second so far", value=stats.fps)
+        yield GaugeMetricFamily(
+            "kinemacolor_degraded",
+            "What is given up to keep the rate: 0 nothing, 1 inferences, 2 and 3 input size as "
+            "well, 4 late frames as well",
+            value=stats.steps[-1][1].level if stats.steps else 0,
+        )
+        if self._latency is None:
+            return
+        dropped = CounterMetricFamily(
+            "kinemacolor_dropped", "Frames dropped to stay live, by cause", labels=["cause"]
+        )
+        for cause, count in sorted(self._latency.dropped.items()):
+            dropped.add_metric([cause], count)
+        yield dropped
+        ages = self._latency.histogram
+        yield HistogramMetricFamily(
+            "kinemacolor_latency_seconds",
+            "Age of frames at the sink",
+            buckets=_buckets(ages),
+            sum_value=ages.sum_seconds,
+        )
+        age = GaugeMetricFamily(
+            "kinemacolor_recent_latency_seconds",
+            "Age of frames at the sink, over the last minute or so",
+            labels=["quantile"],
+        )
+        for name, ms in self._latency.recent_ms().items():
+            age.add_metric([f"0.{name[1:]}"], ms / 1000)
+        yield age
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Metrics:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """As Prometheus writes them: the bound in words, and all that is not above it."""
+    return [("+Inf" if bound == math.inf else str(bound), n) for bound, n in histogram.cumulative()]

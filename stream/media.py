@@ -1,0 +1,92 @@
+"""What travels from stage to stage, and what every source and every sink can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol, TypeGuard
+
+import av
+
+# What a stage hands to the next: a picture, or a packet of another stream that is only copied.
+Item = av.VideoFrame | av.Packet
+
+
+def is_frame(item: object) -> TypeGuard[av.VideoFrame]:
+    """Whether an item is a picture, and not a packet."""
+    return isinstance(item, av.VideoFrame)
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a stream is one picture for the shelf, not a film."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known of a source before its first frame."""
+
+    name: str  # as it may be shown: without a password
+    width: int
+    height: int
+    pix_fmt: str
+    rate: Fraction  # guides the encoder only; every frame keeps its own pts
+    time_base: Fraction
+    codec: str
+    frames: int | None = None  # an estimate where the container keeps no count
+    duration_seconds: float | None = None
+
+
+class Source(Protocol):
+    """Yields frames in order, with the packets of the other streams between them."""
+
+    info: SourceInfo
+    live: bool = False  # frames come when they come, and are late when nobody takes them
+    container: Any = None  # av.container.InputContainer: streams, chapters and tags to copy
+    video: Any = None  # av.VideoStream
+    display_matrix: tuple[int, ...] | None = None  # FFmpeg's nine; known from the first frame
+    damaged: int = 0  # packets that did not decode
+    repaired: int = 0  # frames whose time was missing or ran backwards
+    dropped: int = 0  # frames of a live source that nobody took in time
+    reconnects: int = 0  # times that a live source was lost and came back
+
+    def __iter__(self) -> Iterator[Item]: ...
+
+    def now(self) -> float:
+        """Returns the time on a live source's timeline; less `frame.time`, it is a frame's age."""
+        raise NotImplementedError("a source that is not live has no clock")
+
+    def close(self) -> None: ...
+
+
+class Sink(Protocol):
+    """Takes frames in order. `finish` makes the output whole; `abandon` ends it early."""
+
+    description: str = ""  # "libx264 crf 18 veryfast, yuv420p"
+    pix_fmts: frozenset[str] = frozenset()  # what frames may be in; empty means anything
+    follows_size: bool = False  # frames may change their size and format on the way
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Streams of the source that this sink does not take, in words."""
+        return ()
+
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether enough is written that losing it would hurt."""
+        return False
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Frames of a live source that an output was too slow for, by its description."""
+        return {}
+
+    def write(self, item: Item) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def abandon(self, *, keep: bool) -> Path | None:
+        """Ends an output that is not whole. Returns where the part that plays was kept."""
+        ...

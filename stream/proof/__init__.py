@@ -1,0 +1,1 @@
+"""The proof that a result is its source."""

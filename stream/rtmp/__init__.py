@@ -1,0 +1,1 @@
+"""RTMP: its messages, and the way to publish over it."""

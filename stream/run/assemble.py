@@ -1,0 +1,219 @@
+"""Puts together what a run consists of, from its job and its options."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from kinemacolor.engine.backend import Backend
+from kinemacolor.stream.address import STILLS, LocalFile, Null, Pipe, Window
+from kinemacolor.stream.color.colorizer import Colorizer, takes_any_size
+from kinemacolor.stream.color.cuda_colorizer import CudaColorizer
+from kinemacolor.stream.color.degrade import SHARES, Degrade
+from kinemacolor.stream.color.pace import Pace
+from kinemacolor.stream.errors import BadSink, BadSource, StreamError
+from kinemacolor.stream.handoff import Stop
+from kinemacolor.stream.measure.latency import Latency
+from kinemacolor.stream.measure.metrics import Metrics
+from kinemacolor.stream.measure.stats import Stats
+from kinemacolor.stream.media import Sink, Source
+from kinemacolor.stream.options import EncodeOptions, Options
+from kinemacolor.stream.run.job import Job
+from kinemacolor.stream.sinks.live_encoder import check_intra_refresh
+from kinemacolor.stream.sinks.open import open_sink
+from kinemacolor.stream.sinks.publish import credentials_for
+from kinemacolor.stream.sinks.tee import Tee
+from kinemacolor.stream.sources.nvdec import nvenc_problem, open_cuda_source, why_not
+from kinemacolor.stream.sources.open import open_source
+from kinemacolor.stream.steady.cutlist import read_cuts
+from kinemacolor.stream.steady.smoothing import Steady, make_steady
+
+log = logging.getLogger(__name__)
+
+
+def check_stills(jobs: Sequence[Job], options: Options) -> None:
+    """Raises BadSource or BadSink for still pictures that would have to become something else."""
+    for job in jobs:
+        if not (isinstance(job.source, LocalFile) and job.source.is_still):
+            continue
+        if options.live.plays_films:
+            raise BadSource(f"{job.source} is a still picture: --realtime and --loop play films")
+        for sink in job.sinks:
+            if not (isinstance(sink, Null | Window) or _is_picture(sink)):
+                kinds = ", ".join(STILLS)
+                raise BadSink(f"a still cannot become {sink}: use {kinds}, null: or window:")
+
+
+def _is_picture(address: object) -> bool:
+    return isinstance(address, LocalFile) and address.is_still
+
+
+def place_frames(job: Job, options: Options) -> Options:
+    """Leaves `--hwaccel cuda` out, in one line, for a film that the GPU cannot hold."""
+    if options.color.hwaccel != "cuda":
+        return options
+    source = job.source
+    if job.is_live(options.live) or not isinstance(source, LocalFile) or source.is_still:
+        problem: str | None = "it is no film file"
+    elif options.color.compare:
+        problem = "--compare makes frames of double width"
+    else:
+        problem = why_not(source.path, device=options.color.device)
+    if problem is None:
+        return options
+    name = Path(str(source)).name
+    log.warning("%s: its frames stay off the GPU, as without --hwaccel cuda: %s", name, problem)
+    return options.replace(hwaccel="none")
+
+
+def open_job_source(job: Job, options: Options, stop: Stop) -> Source:
+    """Opens the job's source. Raises SourceError."""
+    start, duration = options.span.start_seconds, options.span.duration_seconds
+    if options.color.hwaccel == "cuda" and isinstance(job.source, LocalFile):
+        return open_cuda_source(
+            job.source.path,
+            device=options.color.device,
+            start_seconds=start,
+            duration_seconds=duration,
+        )
+    return open_source(
+        job.source, start_seconds=start, duration_seconds=duration, live=options.live, stop=stop
+    )
+
+
+def open_job_sinks(job: Job, options: Options, source: Source) -> Sink:
+    """Opens the job's sink, or all of them as one; none stays open when another does not open."""
+    encode = _encode_options(options, source.info.pix_fmt)
+    if encode.intra_refresh:
+        for address in job.sinks:
+            check_intra_refresh(address)
+    _say_pace(job, source)
+    opened: list[Sink] = []
+    try:
+        for address in job.sinks:
+            sink = open_sink(
+                address,
+                source,
+                options=encode,
+                overwrite=options.output.overwrite,
+                trimmed=options.span.trims,
+                credentials=credentials_for(options.output.user),
+            )
+            opened.append(sink)
+        return opened[0] if len(opened) == 1 else Tee(opened, live=source.live)
+    except BaseException:
+        for sink in opened:
+            sink.abandon(keep=False)
+        raise
+
+
+def _say_pace(job: Job, source: Source) -> None:
+    watched = [address for address in job.sinks if address.has_viewers]
+    # Standard input comes at a pace of its own, which --realtime could not change.
+    if watched and not source.live and not isinstance(job.source, Pipe):
+        log.warning(
+            "%s gets the film as fast as it is coloured; --realtime plays it at its own speed",
+            watched[0],
+        )
+
+
+def _encode_options(options: Options, pix_fmt: str) -> EncodeOptions:
+    """NVENC for frames that are on the GPU already, unless the user chose or it is not there."""
+    color, encode = options.color, options.encode
+    if color.hwaccel != "cuda" or encode.encoder != "auto":
+        return encode
+    problem = nvenc_problem(encode.codec, color.device, pix_fmt)
+    if problem is None:
+        return options.replace(encoder="nvenc").encode
+    log.info("encoding on the processor: %s", problem)
+    return encode
+
+
+def open_metrics(
+    options: Options, stats: Stats, source: Source, latency: Latency | None
+) -> AbstractContextManager[object]:
+    """Opens the page for Prometheus, if there is to be one."""
+    if options.output.metrics is None:
+        return nullcontext()
+    return Metrics(options.output.metrics, stats, source=source, latency=latency)
+
+
+def make_latency(options: Options, source: Source) -> Latency | None:
+    """The accounts of a live source; None for a film, which is never late."""
+    if not source.live:
+        return None
+    return Latency.of(source, max_seconds=options.live.max_latency_ms / 1000)
+
+
+def make_colorizer(network: Backend, options: Options, source: Source, sink: Sink) -> Colorizer:
+    """Makes what colours the job's frames, and warms it up for a live source."""
+    color = options.color
+    steady = _make_steady(options, source)
+    choices: dict[str, Any] = {
+        "steady": steady,
+        "saturation": color.saturation,
+        "upsample": color.upsample,
+        "compare": color.compare,
+        "pix_fmts": sink.pix_fmts,
+    }
+    degrades = source.live and options.live.degrade  # which minds the key frames' distance, too
+    if color.every == "auto" and not degrades:
+        choices["pace"] = Pace(steady.key_frames, source.info.rate)
+    if color.hwaccel == "cuda":
+        return CudaColorizer(network, **choices, index=color.device)
+    degrade = make_degrade(network, options, steady) if degrades else None
+    colorizer = Colorizer(network, **choices, degrade=degrade)
+    if source.live:
+        colorizer.overlap = 0  # as the pipeline runs it
+        rate = source.info.rate
+        usual = 1 <= rate <= 240  # else it is no rate, but a clock
+        colorizer.warm_up(_frame_like(source), period_seconds=float(1 / rate) if usual else None)
+    return colorizer
+
+
+def _frame_like(source: Source) -> av.VideoFrame:
+    """A black frame of the kind that a source is about to give."""
+    frame = av.VideoFrame(source.info.width, source.info.height, source.info.pix_fmt)
+    for plane in frame.planes:
+        np.frombuffer(memoryview(plane), np.uint8)[:] = 0
+    context = source.video.codec_context
+    frame.colorspace, frame.color_range = context.colorspace, context.color_range
+    frame.pts, frame.time_base = 0, source.info.time_base
+    return frame
+
+
+def make_degrade(network: Backend, options: Options, steady: Steady) -> Degrade:
+    """What a live run may give up: nothing that the user chose."""
+    return Degrade(
+        steady.key_frames,
+        limit_seconds=options.live.max_latency_ms / 1000,
+        shares=SHARES if takes_any_size(network) else (),
+        fixed=isinstance(options.color.every, int) or not steady.carries,
+        skips=options.color.every == "auto",
+    )
+
+
+def _make_steady(options: Options, source: Source) -> Steady:
+    color = options.color
+    cuts = None
+    if color.cuts is not None:
+        skipped = round(options.span.start_seconds * source.info.rate)
+        listed = read_cuts(color.cuts, rate=source.info.rate)
+        cuts = {cut - skipped for cut in listed if cut > skipped}
+    mode = color.steady
+    if mode == "auto":
+        mode = "live" if source.live else "film"
+    try:
+        return make_steady(
+            mode,
+            strength=color.steady_strength,
+            cuts=cuts,
+            every=color.every if isinstance(color.every, int) else 1,
+        )
+    except ValueError as error:
+        raise StreamError(str(error)) from error

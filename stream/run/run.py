@@ -1,0 +1,232 @@
+"""One job on its way, as a value: started, watched, stopped and reported from anywhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.load import load
+from kinemacolor.stream import pipeline
+from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.errors import StreamError
+from kinemacolor.stream.handoff import Stop, Stopped, Task
+from kinemacolor.stream.measure.latency import Latency
+from kinemacolor.stream.measure.stats import Stats
+from kinemacolor.stream.media import Sink, Source
+from kinemacolor.stream.options import Options
+from kinemacolor.stream.run.assemble import (
+    check_stills,
+    make_colorizer,
+    make_latency,
+    open_job_sinks,
+    open_job_source,
+    open_metrics,
+    place_frames,
+)
+from kinemacolor.stream.run.job import Job, plan_jobs
+from kinemacolor.stream.run.progress import Progress
+from kinemacolor.stream.run.report import make_report
+
+log = logging.getLogger(__name__)
+
+Report = dict[str, Any]
+
+
+class Watcher(Protocol):
+    """Is told how a run goes. Its default is to do nothing."""
+
+    def began(self, run: Run, source: Source, sink: Sink) -> None:
+        """Both ends are open; frames are about to flow."""
+
+    def frame(self, run: Run) -> None:
+        """A frame is in the sink. Called on the encoding thread."""
+
+    def ended(self, run: Run, *, whole: bool) -> None:
+        """No more frames come. Called before the sink is finished."""
+
+
+class Run:
+    """Does one job, once. It prints nothing, and any thread may run, stop and ask it.
+
+    Args:
+        backend: runs the network; while this runs nobody else may use it.
+        watcher: is told how it goes.
+    """
+
+    def __init__(
+        self, job: Job, options: Options, backend: Backend, *, watcher: Watcher | None = None
+    ) -> None:
+        self.job, self.options, self.backend = job, options, backend
+        self.stats = Stats()
+        self._watcher = watcher
+        self._stop = Stop()
+        self._source: Source | None = None
+        self._latency: Latency | None = None
+        self._report: Report | None = None
+        self._task: Task[Report] | None = None
+
+    def start(self) -> None:
+        """Runs on a thread of its own; `join` waits for it."""
+        self._task = Task(self.run, name="run")
+
+    def join(self, timeout_seconds: float | None = None) -> Report:
+        """Waits for a run that was started, and returns its report.
+
+        Raises what `run` raises, or TimeoutError.
+        """
+        assert self._task is not None, "it was not started"
+        return self._task.join(timeout_seconds)
+
+    def stop(self) -> None:
+        """Ends it soon, from any thread: a film's part is kept, a live output becomes whole."""
+        self._stop.request()
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it is; None before its source is open."""
+        return (
+            None if self._source is None else Progress.of(self.stats, self._source, self._latency)
+        )
+
+    @property
+    def report(self) -> Report | None:
+        """What `--report` writes; None until it has ended without an error, or was stopped."""
+        return self._report
+
+    def run(self) -> Report:
+        """Does the job on this thread and returns the report.
+
+        Whoever stops it gets a report that says so: "ended" is "stopped".
+
+        Raises StreamError; what was written by then is removed, or kept under a name that the
+        message gives when it is long enough to be missed. Raises KeyboardInterrupt after Ctrl-C;
+        there is a report all the same.
+        """
+        options = place_frames(self.job, self.options)
+        try:
+            source = self._source = open_job_source(self.job, options, self._stop)
+        except Stopped:
+            self._report = {"source": str(self.job.source), "ended": "stopped"}
+            return self._report
+        with closing(source):
+            sink = open_job_sinks(self.job, options, source)
+            with _ended_early_on_error(sink):
+                stopped, kept = self._color(source, sink, options)
+            self._say_repairs(source)
+        assert self._report is not None
+        if stopped is not None:
+            self._report |= {"ended": "stopped", **({} if kept is None else {"sink": str(kept)})}
+            if not isinstance(stopped, Stopped):
+                raise stopped
+        return self._report
+
+    def _color(
+        self, source: Source, sink: Sink, options: Options
+    ) -> tuple[BaseException | None, Path | None]:
+        """Moves all frames. Returns what stopped that, and where a part was kept."""
+        self._latency = make_latency(options, source)
+        colorizer = make_colorizer(self.backend, options, source, sink)
+        stopped: BaseException | None = None
+        kept: Path | None = None
+        try:
+            metrics = open_metrics(options, self.stats, source, self._latency)
+            with closing(colorizer), self._watched(source, sink), metrics:
+                self._move(source, colorizer, sink)
+        except (KeyboardInterrupt, Stopped) as error:
+            stopped = error
+        if stopped is None or (source.live and self.stats.frames_out):
+            sink.finish()
+            log.info("wrote %s", ", ".join(map(str, self.job.sinks)))
+        else:
+            kept = _end_early(sink, stopped)
+        self._report = make_report(self.job, source, sink, colorizer, self.stats, self._latency)
+        return stopped, kept
+
+    def _move(self, source: Source, colorizer: Colorizer, sink: Sink) -> None:
+        watcher = self._watcher
+        pipeline.run(
+            source,
+            colorizer,
+            sink,
+            stats=self.stats,
+            on_frame=None if watcher is None else lambda stats: watcher.frame(self),
+            latency=self._latency,
+            stop=self._stop,
+        )
+
+    @contextmanager
+    def _watched(self, source: Source, sink: Sink) -> Iterator[None]:
+        if self._watcher is None:
+            yield
+            return
+        self._watcher.began(self, source, sink)
+        whole = False
+        try:
+            yield
+            whole = True
+        finally:
+            self._watcher.ended(self, whole=whole)
+
+    def _say_repairs(self, source: Source) -> None:
+        if source.damaged:
+            log.warning("%d damaged packets were skipped", source.damaged)
+        if source.repaired:
+            log.warning("%d frames had no time of their own, or ran backwards", source.repaired)
+
+
+@contextmanager
+def _ended_early_on_error(sink: Sink) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        _end_early(sink, error)
+        raise
+
+
+def _end_early(sink: Sink, error: BaseException) -> Path | None:
+    """Keeps what is worth keeping, says where, and returns it."""
+    told = isinstance(error, KeyboardInterrupt | Stopped)
+    kept = sink.abandon(keep=told or sink.worth_keeping)
+    if kept is not None:
+        log.warning("what was done until then is in %s", kept)
+    return kept
+
+
+@contextmanager
+def open_network(options: Options, *, live: bool = False) -> Iterator[Backend]:
+    """Loads the model on the backend that the options ask for, once for all jobs.
+
+    Args:
+        live: pictures come one by one, and each is wanted soon.
+    """
+    color = options.color
+    network = load(
+        color.model, color.backend, color.precision, device=color.device, batch=1 if live else None
+    )
+    try:
+        yield network
+    finally:
+        network.close()
+
+
+def colorize(source: str | Path, sink: str | Path, **options: Any) -> Report:
+    """Colorizes one source into one sink, as the command does, and returns the report.
+
+    Args:
+        source: file, `-` or `test:`.
+        sink: file, `-` or `null:`.
+        options: by name: model, steady, saturation, codec, crf, overwrite, ... (`Options.of`).
+
+    Raises StreamError or EngineError; TypeError for an option that there is not.
+    """
+    chosen = Options.of(**options)
+    jobs = plan_jobs([str(source)], [str(sink)])
+    if len(jobs) != 1:
+        raise StreamError(f"{source} holds {len(jobs)} films: colorize them one by one")
+    check_stills(jobs, chosen)
+    with open_network(chosen, live=jobs[0].is_live(chosen.live)) as network:
+        return Run(jobs[0], chosen, network).run()

@@ -1,0 +1,1 @@
+"""Where frames go: files, pipes, servers, windows."""

@@ -1,0 +1,22 @@
+"""Nowhere: for measuring the pipeline without an encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kinemacolor.stream.media import Item, Sink
+
+
+class NullSink(Sink):
+    """Takes everything and keeps nothing: for measuring the pipeline without an encoder."""
+
+    description = "null"
+
+    def write(self, item: Item) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def abandon(self, *, keep: bool) -> Path | None:
+        return None

@@ -1,0 +1,92 @@
+"""Opens what an address names as a sink."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kinemacolor.stream.address import (
+    Datagrams,
+    Hls,
+    LocalFile,
+    Null,
+    Pipe,
+    RtmpPush,
+    RtspPush,
+    RtspServer,
+    SinkAddress,
+    TransportStream,
+    VirtualCamera,
+    Window,
+    parse_sink,
+)
+from kinemacolor.stream.errors import BadSink
+from kinemacolor.stream.media import Sink, Source
+from kinemacolor.stream.sinks.encode import EncodeOptions
+from kinemacolor.stream.sinks.film import FileSink, check_target
+from kinemacolor.stream.sinks.mux import open_hls_sink, open_transport_sink
+from kinemacolor.stream.sinks.null import NullSink
+from kinemacolor.stream.sinks.publish import open_push_sink, open_serve_sink
+from kinemacolor.stream.sinks.still import StillSink
+from kinemacolor.stream.sinks.virtualcam import VirtualCamSink
+from kinemacolor.stream.sinks.window import WindowSink
+from kinemacolor.stream.sinks.y4m import Y4MSink
+from kinemacolor.stream.sources.still import StillSource
+
+if TYPE_CHECKING:
+    from kinemacolor.stream.rtsp import Credentials
+
+
+def open_sink(
+    address: str | Path | SinkAddress,
+    source: Source,
+    *,
+    options: EncodeOptions | None = None,
+    overwrite: bool = False,
+    trimmed: bool = False,
+    credentials: Credentials | None = None,
+) -> Sink:
+    """Opens a sink by its address.
+
+    A file's path, `-` (Y4M on stdout), `null:`, `rtsp://@:8554/live` (serve), `rtsp://host/path`
+    and `rtmp://host/application/key` (push), `window:`, `virtualcam:`, `hls:folder`, `mpegts:-` or
+    `udp://host:port`.
+
+    Args:
+        source: the frames come from it; its other streams are copied.
+        trimmed: the frames are a part of the source's.
+        credentials: the login that viewers of an RTSP server need.
+
+    Raises:
+        SinkExists: the file is there and `overwrite` is not set.
+        BadSink: no such container or codec, or the output is the source.
+        NotYetError: a kind of sink that this version does not write.
+    """
+    options = options or EncodeOptions()
+    if isinstance(address, str | Path):
+        address = parse_sink(address)
+    match address:
+        case Null():
+            return NullSink()
+        case Pipe():
+            return Y4MSink(sys.stdout.buffer, source)
+        case Window():
+            return WindowSink()
+        case VirtualCamera(device=device):
+            return VirtualCamSink(source, device)
+        case Hls(folder=folder):
+            return open_hls_sink(folder, source, options=options, overwrite=overwrite)
+        case TransportStream() | Datagrams():
+            return open_transport_sink(address, source, options=options)
+        case RtspServer():
+            return open_serve_sink(address, source, options=options, credentials=credentials)
+        case RtspPush() | RtmpPush():
+            return open_push_sink(address, source, options=options)
+        case LocalFile(path=path) if isinstance(source, StillSource) or address.is_still:
+            check_target(path, source.info.name, overwrite=overwrite)
+            if not isinstance(source, StillSource):
+                raise BadSink(f"a film cannot become the picture {path.name}: use .mp4 or .mkv")
+            return StillSink(path, source)
+        case LocalFile(path=path):
+            return FileSink(path, source, options=options, overwrite=overwrite, trimmed=trimmed)

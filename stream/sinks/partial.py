@@ -1,0 +1,61 @@
+"""The name that an output has until it is whole: a run's own, so that no other is harmed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from pathlib import Path
+
+from kinemacolor.stream.errors import SinkExists
+
+
+def reserve(path: Path) -> Path:
+    """Makes an empty file beside an output, under a name that no other run has or left.
+
+    `film.partial.mkv`, or `film.partial-2.mkv` where that is there, and so on. It lies beside the
+    output, so that the renaming stays within one file system, and its suffix stays last, because
+    that names the container. Raises OSError.
+    """
+    for number in itertools.count(1):
+        partial = partial_name(path, number)
+        try:
+            partial.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return partial
+    raise AssertionError
+
+
+def partial_name(path: Path, number: int = 1) -> Path:
+    """The temporary name of an output: film.partial.mkv, film.partial-2.mkv, ..."""
+    mark = "partial" if number == 1 else f"partial-{number}"
+    return path.with_name(f"{path.stem}.{mark}{path.suffix}")
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file has a name that `partial_name` makes."""
+    return re.search(r"\.partial(-\d+)?$", path.stem) is not None
+
+
+def publish(partial: Path, path: Path, *, overwrite: bool) -> None:
+    """Gives a whole output its name.
+
+    Raises:
+        SinkExists: without `overwrite`, something has come to be there in the meantime. The
+            output keeps the name that it has.
+        OSError: it cannot be renamed.
+    """
+    if overwrite:
+        os.replace(partial, path)
+        return
+    try:
+        os.link(partial, path)  # unlike a renaming, it fails where something is
+    except OSError as error:
+        if path.exists():
+            raise SinkExists(
+                f"{path} has come to be there meanwhile: what this run wrote is {partial}"
+            ) from error
+        os.replace(partial, path)  # no hard links here, or a link to nothing in the way
+    else:
+        partial.unlink()

@@ -1,0 +1,243 @@
+"""RTSP out: the result served to any number of viewers, or pushed to a server that does."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+from kinemacolor.stream.address import RtmpPush, RtspPush
+from kinemacolor.stream.address import RtspServer as ServerAddress
+from kinemacolor.stream.errors import SinkError
+from kinemacolor.stream.media import Item, Sink, Source
+from kinemacolor.stream.rtmp.uplink import RtmpUplink
+from kinemacolor.stream.rtsp import AudioCodec, Credentials, RtspServer
+from kinemacolor.stream.rtsp.uplink import RtspUplink
+from kinemacolor.stream.sinks.encode import EncodeOptions
+from kinemacolor.stream.sinks.live_encoder import LiveEncoder
+from kinemacolor.stream.sinks.push import TIMEOUT_SECONDS, Pusher
+from kinemacolor.stream.sinks.remux import has_adts_header
+from kinemacolor.stream.sinks.sound import AacEncoder
+
+log = logging.getLogger(__name__)
+
+PASSWORD, PASSWORD_FILE = "KINEMACOLOR_PASSWORD", "KINEMACOLOR_PASSWORD_FILE"
+# What travels to viewers as it comes, by FFmpeg's names.
+SOUNDS: dict[str, AudioCodec] = {
+    "aac": "aac",
+    "opus": "opus",
+    "mp3": "mpa",
+    "mp2": "mpa",
+    "pcm_mulaw": "pcmu",
+    "pcm_alaw": "pcma",
+    "pcm_s16be": "l16",
+    "pcm_s16le": "l16",
+}
+
+
+def credentials_for(user: str | None) -> Credentials | None:
+    """The login that viewers need; its password is read from the environment or from a file.
+
+    Raises SinkError when there is a user and no password: it is never on the command line,
+    where every process of the machine could read it.
+    """
+    if user is None:
+        return None
+    password = os.environ.get(PASSWORD, "")
+    if not password and (name := os.environ.get(PASSWORD_FILE)):
+        try:
+            password = Path(name).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SinkError(f"cannot read {name}: {error.strerror}") from error
+    if not password:
+        raise SinkError(f"no password for {user}: set {PASSWORD}, or {PASSWORD_FILE} to a file")
+    return Credentials(user, password)
+
+
+class Publisher(Protocol):
+    """Takes coded pictures and sound: our server, or the way to another one."""
+
+    @property
+    def url(self) -> str: ...
+    def set_video(self, extradata: bytes | None = None) -> None: ...
+    def set_audio(
+        self,
+        codec: AudioCodec,
+        *,
+        sample_rate: int,
+        channels: int,
+        config: bytes | None = None,
+    ) -> None: ...
+    def publish_video(self, access_unit: bytes, pts_seconds: float, is_key: bool) -> None: ...
+    def publish_audio(self, frame: bytes, pts_seconds: float) -> None: ...
+    def close(self) -> None: ...
+
+
+def open_serve_sink(
+    address: ServerAddress,
+    source: Source,
+    *,
+    options: EncodeOptions,
+    credentials: Credentials | None = None,
+) -> PublishSink:
+    """Serves at an address of this machine.
+
+    Raises SinkError when that address is taken, or a codec other than H.264 is asked for.
+    """
+    encoder = LiveEncoder(source.info.rate, options)
+    server = RtspServer(
+        address.host,
+        address.port,
+        address.path,
+        credentials=credentials,
+        on_key_request=encoder.ask_for_key,
+    )
+    server.start()
+    return PublishSink(source, encoder, server)
+
+
+def open_push_sink(
+    address: RtspPush | RtmpPush,
+    source: Source,
+    *,
+    options: EncodeOptions,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> PublishSink:
+    """Pushes to a server. Raises SinkError for a codec other than H.264."""
+    encoder = LiveEncoder(source.info.rate, options)
+    only_aac = isinstance(address, RtmpPush)
+    connect = partial(RtmpUplink, address) if only_aac else partial(RtspUplink, address)
+    pusher = Pusher(
+        str(address),
+        connect,
+        on_key_request=encoder.ask_for_key,
+        timeout_seconds=timeout_seconds,
+    )
+    return PublishSink(source, encoder, pusher, only_aac=only_aac)
+
+
+class PublishSink(Sink):
+    """Encodes once, without delay; sound that players take goes along as it is.
+
+    Args:
+        only_aac: other sound than AAC is made into it, as RTMP's servers take nothing else.
+    """
+
+    follows_size = True  # players of H.264 take new parameter sets with any key frame
+
+    def __init__(
+        self,
+        source: Source,
+        encoder: LiveEncoder,
+        publisher: Publisher,
+        *,
+        only_aac: bool = False,
+    ) -> None:
+        self._encoder = encoder
+        self.publisher = publisher
+        self.pix_fmts = encoder.pix_fmts
+        self.description = f"{encoder.description}, {publisher.url}"
+        self._to_aac: AacEncoder | None = None
+        publisher.set_video()
+        if only_aac:
+            self._sound, self._to_aac = _aac_of(source)
+        else:
+            self._sound = _sound_of(source)
+        if self._to_aac is not None:
+            sound = self._to_aac
+            publisher.set_audio(
+                "aac",
+                sample_rate=sound.sample_rate,
+                channels=sound.channels,
+                config=sound.config,
+            )
+        elif self._sound is not None:
+            context = self._sound.codec_context
+            if context.extradata or context.codec.canonical_name != "aac":
+                self._declare(bytes(context.extradata or b""))
+
+    def write(self, item: Item) -> None:
+        if isinstance(item, av.VideoFrame):
+            for packet in self._encoder.encode(item):
+                self._publish(packet)
+        elif self._sound is not None and item.stream_index == self._sound.index:
+            self._publish_sound(item)
+
+    def finish(self) -> None:
+        try:
+            for packet in self._encoder.flush():
+                self._publish(packet)
+        finally:
+            self.publisher.close()
+
+    def abandon(self, *, keep: bool) -> Path | None:
+        self.publisher.close()
+        return None
+
+    def _publish(self, packet: Any) -> None:
+        seconds = float(packet.pts * packet.time_base)
+        self.publisher.publish_video(bytes(packet), seconds, packet.is_keyframe)
+
+    def _publish_sound(self, packet: Any) -> None:
+        if packet.pts is None:
+            return
+        if self._to_aac is not None:
+            for data, seconds in self._to_aac.encode(packet):
+                self.publisher.publish_audio(data, seconds)
+            return
+        data = bytes(packet)
+        if has_adts_header(packet.stream, packet):
+            self._declare(adts_config(data))
+            data = data[7 if data[1] & 1 else 9 :]
+        elif self._sound.codec_context.name == "pcm_s16le":
+            data = np.frombuffer(data, "<i2").astype(">i2").tobytes()  # network order
+        self.publisher.publish_audio(data, float(packet.pts * packet.time_base))
+
+    def _declare(self, config: bytes) -> None:
+        context = self._sound.codec_context
+        codec = SOUNDS[context.codec.canonical_name]
+        self.publisher.set_audio(
+            codec,
+            sample_rate=context.sample_rate,
+            channels=context.layout.nb_channels,
+            config=config if codec == "aac" else None,
+        )
+
+
+def adts_config(data: bytes) -> bytes:
+    """AAC's AudioSpecificConfig out of a packet's ADTS header (ISO 14496-3, 1.6.2.1 and 1.A.2)."""
+    profile, rate = data[2] >> 6, data[2] >> 2 & 15
+    channels = (data[2] & 1) << 2 | data[3] >> 6
+    return ((profile + 1) << 11 | rate << 7 | channels << 3).to_bytes(2, "big")
+
+
+def _aac_of(source: Source) -> tuple[Any, AacEncoder | None]:
+    """The first AAC stream; else the first sound that decodes, and what makes it AAC."""
+    sounds = list(source.container.streams.audio)
+    for sound in sounds:
+        if sound.codec_context.codec.canonical_name == "aac":
+            return sound, None
+    for sound in sounds:
+        try:
+            return sound, AacEncoder(sound)
+        except SinkError as error:
+            log.warning("sound is left out: %s", error)
+    return None, None
+
+
+def _sound_of(source: Source) -> Any:
+    """The first sound stream that viewers take as it is; None where there is none."""
+    sounds = list(source.container.streams.audio)
+    for sound in sounds:
+        if sound.codec_context.codec.canonical_name in SOUNDS:
+            return sound
+    for sound in sounds:
+        log.warning(
+            "%s sound is left out: RTSP viewers get AAC, Opus, MP3, G.711 or 16-bit PCM",
+            sound.codec_context.name,
+        )
+    return None

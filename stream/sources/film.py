@@ -1,0 +1,255 @@
+"""Reads a film: anything that FFmpeg opens and that has an end."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+from av.format import Flags
+from av.sidedata.sidedata import Type
+from kinemacolor.stream.errors import BadSource, SourceError
+from kinemacolor.stream.media import Item, Source, SourceInfo, is_cover
+
+log = logging.getLogger(__name__)
+
+# A rate above that is a clock, where there is another to choose.
+_MOST_FPS = 240
+_WITHOUT_INDEX = frozenset(("mpegts", "mpeg"))
+_EARLIER_SECONDS = (2.0, 12.0, 60.0, float("inf"))
+
+
+class ContainerSource(Source):
+    """Frames of the first video stream of anything that FFmpeg opens.
+
+    Args:
+        pix_fmt: of a film whose decoder keeps its frames on a GPU, and says no more than that.
+        seekable: else frames before the start are decoded and left out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        container: Any,
+        *,
+        pix_fmt: str | None = None,
+        seekable: bool = True,
+        start_seconds: float = 0.0,
+        duration_seconds: float | None = None,
+    ) -> None:
+        self.container = container
+        pictures = [s for s in container.streams.video if not is_cover(s)]
+        if not pictures:
+            kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+            container.close()
+            raise BadSource(f"{name} has no video stream (it holds {kinds})")
+        self.video: av.VideoStream = pictures[0]
+        context = self.video.codec_context
+        if context is None:
+            container.close()
+            raise BadSource(f"{name}: there is no decoder for its video stream")
+        if not context.is_hwaccel:
+            self.video.thread_type = "AUTO"
+        if context.width < 1 or context.height < 1 or context.pix_fmt is None:
+            container.close()
+            if not seekable and "mp4" in container.format.name:
+                raise BadSource(
+                    f"{name}: the index of this MP4 lies behind the film, where no pipe gets at it:"
+                    " give the file itself, or write it with -movflags +faststart"
+                )
+            raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
+        rate = _rate(self.video)
+        time_base = self.video.time_base or 1 / rate
+        seconds = _duration(self.video, container)
+        self.display_matrix: tuple[int, ...] | None = None
+        self.damaged = 0
+        self.patched = 0  # damaged frames that the decoder made up for: they are all there
+        self.repaired = 0
+        # A raw stream has no times to go by, and its frames are counted from the first.
+        self._seekable = seekable and not container.format.flags & Flags.no_timestamps.value
+        self._start = start_seconds
+        # A microsecond less: 0.8 + 0.4 is a little more than 1.2.
+        self._end = None if duration_seconds is None else start_seconds + duration_seconds - 1e-6
+        if seconds is not None:
+            seconds = max(0.0, min(seconds, self._end or seconds) - start_seconds)
+        trimmed = start_seconds > 0 or self._end is not None
+        frames = None if trimmed else self.video.frames
+        self.info = SourceInfo(
+            name=name,
+            width=context.width,
+            height=context.height,
+            pix_fmt=pix_fmt or context.pix_fmt,
+            rate=rate,
+            time_base=time_base,
+            codec=context.name,
+            frames=frames or (round(seconds * rate) if seconds else None),
+            duration_seconds=seconds,
+        )
+        self._last_pts: int | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        if self._start > 0 and self._seekable:
+            self._seek()
+        inside = False
+        for packet in self._packets():
+            if packet.stream is not self.video:
+                if packet.size:  # the demuxer's flush holds nothing
+                    seconds = None if packet.pts is None else packet.pts * packet.time_base
+                    if self._inside(seconds):
+                        yield packet
+                continue
+            for frame in self._decode(packet):
+                self._give_time(frame)
+                if self._last_pts is None:
+                    self.display_matrix = _display_matrix(frame)
+                self._last_pts = frame.pts
+                if self._end is not None and (frame.time or 0.0) >= self._end:
+                    return
+                if self._inside(frame.time):
+                    inside = True
+                    self._note_damage(frame)
+                    yield frame
+        if self._start > 0 and not inside and self._last_pts is not None:
+            seconds = float(self._last_pts * self.info.time_base + 1 / self.info.rate)
+            raise BadSource(
+                f"{self.info.name} ends at {seconds:.1f} s: --start {self._start:g} lies behind it"
+            )
+        self._note_end()
+
+    def close(self) -> None:
+        self.container.close()
+
+    def _seek(self) -> None:
+        """Goes to a key frame before the start, from which the frame at the start decodes.
+
+        Transport and program streams have no index: FFmpeg lands amid a group of pictures, and
+        frames up to the next key frame would be missing.
+        """
+        if self.container.format.name not in _WITHOUT_INDEX:
+            self._seek_to(self._start)
+            return
+        for earlier in _EARLIER_SECONDS:
+            self._seek_to(self._start - earlier)
+            if self._start <= earlier:
+                return  # all of the film
+            for packet in self._packets():
+                frames = self._decode(packet) if packet.stream is self.video else []
+                if frames:
+                    break
+            else:
+                continue
+            time = frames[0].time
+            if time is not None and time <= self._start:
+                self._seek_to(self._start - earlier)
+                return
+
+    def _seek_to(self, seconds: float) -> None:
+        try:
+            self.container.seek(round(max(0.0, seconds) * av.time_base), backward=True)
+        except av.error.FFmpegError as error:
+            raise SourceError(
+                f"{self.info.name} takes no --start: it cannot be skipped in ({error.strerror})"
+            ) from error
+
+    def _packets(self) -> Iterator[Any]:
+        packets = self.container.demux()
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except IndexError:
+                # Damage can look like a stream that was not there at first, and PyAV trips over
+                # it when it flushes: by then the video has had its turn.
+                return
+            except (av.error.InvalidDataError, av.error.EOFError) as error:
+                log.warning("%s: the file breaks off: %s", self.info.name, error.strerror)
+                self.damaged += 1
+                # What the decoder still holds is good: flush it.
+                flush = av.Packet()
+                flush.stream = self.video
+                yield flush
+                return
+            except av.error.FFmpegError as error:
+                raise SourceError(f"cannot read {self.info.name}: {error.strerror}") from error
+            yield packet
+
+    def _decode(self, packet: Any) -> list[av.VideoFrame]:
+        try:
+            return self.video.codec_context.decode(packet if packet.size else None)
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError as error:
+            damage = isinstance(error, av.error.InvalidDataError)
+            if self.video.codec_context.is_hwaccel and not damage:
+                # Of a decoder in hardware anything else is the GPU's: memory, surfaces, CUDA.
+                raise SourceError(
+                    f"the GPU cannot go on decoding {self.info.name}: {error.strerror or error}"
+                ) from error
+            if self.damaged == 0:
+                log.warning("%s: damaged packet skipped: %s", self.info.name, error.strerror)
+            self.damaged += 1
+            return []
+
+    def _note_damage(self, frame: av.VideoFrame) -> None:
+        """Counts a frame that the decoder marks as damaged, and patched up."""
+        if frame.is_corrupt:
+            if self.patched == 0:
+                log.warning("%s: damaged picture at %.2f s", self.info.name, frame.time or 0.0)
+            self.patched += 1
+
+    def _note_end(self) -> None:
+        """Says how many pictures are patched, and when a film ends before its container's time."""
+        if self.patched:
+            log.warning(
+                "%s: %d pictures were damaged and are patched", self.info.name, self.patched
+            )
+        wanted, last = self.info.duration_seconds, self._last_pts
+        if wanted is None or last is None or self._start or self._end is not None:
+            return
+        seconds = float((last - (self.video.start_time or 0)) * self.info.time_base)
+        if seconds < wanted - max(2.0, 0.02 * wanted):
+            log.warning(
+                "%s breaks off at %.1f s; it should be %.1f s long", self.info.name, seconds, wanted
+            )
+
+    def _give_time(self, frame: av.VideoFrame) -> None:
+        """Makes times present and rising, since no container takes others."""
+        if frame.time_base is None or frame.time_base == 0:
+            frame.time_base = self.info.time_base
+        step = max(1, round(1 / (self.info.rate * frame.time_base)))
+        if frame.pts is None:
+            frame.pts = 0 if self._last_pts is None else self._last_pts + step
+            self.repaired += 1
+        elif self._last_pts is not None and frame.pts <= self._last_pts:
+            frame.pts = self._last_pts + 1
+            self.repaired += 1
+
+    def _inside(self, seconds: float | None) -> bool:
+        if seconds is None or (self._start == 0 and self._end is None):
+            return True
+        return seconds >= self._start - 1e-6 and (self._end is None or seconds < self._end)
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    try:
+        data: Any = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
+    except KeyError:
+        return None
+    return struct.unpack("=9i", bytes(data))
+
+
+def _rate(video: av.VideoStream) -> Fraction:
+    """Frames a second: the average, but where that is a clock (60000 of raw DV, FFmpeg 8)."""
+    known = [rate for rate in (video.average_rate, video.guessed_rate, video.base_rate) if rate]
+    return next((rate for rate in known if rate <= _MOST_FPS), next(iter(known), Fraction(25)))
+
+
+def _duration(video: av.VideoStream, container: Any) -> float | None:
+    if video.duration and video.time_base:
+        return float(video.duration * video.time_base)
+    return container.duration / av.time_base if container.duration else None

@@ -1,0 +1,163 @@
+"""Opens what an address names as a source."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from kinemacolor.stream.address import (
+    Camera,
+    LocalFile,
+    NetworkStream,
+    Pipe,
+    SourceAddress,
+    TestPicture,
+    file_url,
+    parse_source,
+)
+from kinemacolor.stream.errors import BadSource, SourceError, SourceNotFound
+from kinemacolor.stream.handoff import Stop
+from kinemacolor.stream.media import Source
+from kinemacolor.stream.options import LiveOptions
+from kinemacolor.stream.sources.camera import open_camera
+from kinemacolor.stream.sources.film import ContainerSource
+from kinemacolor.stream.sources.network import open_network_source
+from kinemacolor.stream.sources.realtime import RealtimeSource
+from kinemacolor.stream.sources.still import StillSource
+
+log = logging.getLogger(__name__)
+
+
+def open_source(
+    address: str | Path | SourceAddress,
+    *,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+    live: LiveOptions | None = None,
+    stop: Stop | None = None,
+) -> Source:
+    """Opens a source by its address.
+
+    A file's path, `-` (stdin), `test:[WxH][@RATE][#SECONDS]`, a URL, `webcam:0` or `screen:`.
+
+    Args:
+        start_seconds, duration_seconds: the part of a film that is read.
+        live: what is asked of a camera, of a stream, or of a film played as if it were live.
+        stop: ends the wait for a network source that is not there yet.
+
+    Raises:
+        SourceNotFound: no such file.
+        BadSource: no video in it, or nothing that can be decoded.
+    """
+    if isinstance(address, str | Path):
+        address = parse_source(address)
+    live = live or LiveOptions()
+    for option, of in _without_use(address, live).items():
+        log.warning("%s says something of %s: no effect here", option, of)
+    if start_seconds > 0 and address.live:
+        raise BadSource("--start needs a film that lies here: what is live or far away has none")
+    match address:
+        case NetworkStream():
+            return open_network_source(
+                address,
+                wait=live.wait,
+                give_up_seconds=live.give_up_seconds,
+                duration_seconds=duration_seconds,
+                stop=stop,
+            )
+        case Camera():
+            return open_camera(address, live, duration_seconds=duration_seconds)
+        case _ if live.realtime:
+            film = _playable(address, live)
+            return RealtimeSource(
+                lambda: _open_film(film, start_seconds=start_seconds),
+                loop=live.loop,
+                start_seconds=start_seconds,
+                duration_seconds=duration_seconds,
+            )
+        case _:
+            return _open_film(
+                address, start_seconds=start_seconds, duration_seconds=duration_seconds
+            )
+
+
+def _open_film(
+    address: LocalFile | Pipe | TestPicture,
+    *,
+    start_seconds: float = 0.0,
+    duration_seconds: float | None = None,
+) -> Source:
+    """Opens what has a beginning and an end, and is read as fast as it is coloured."""
+    name, seekable = str(address), False
+    match address:
+        case TestPicture():
+            container = _open(name, address.graph, format="lavfi")
+        case Pipe():
+            container = _open("standard input", sys.stdin.buffer)
+        case LocalFile(path=path):
+            _check_file(path)
+            if address.is_still:
+                return StillSource(path)
+            container, seekable = _open(name, file_url(path)), path.is_file()
+    return ContainerSource(
+        name,
+        container,
+        seekable=seekable,
+        start_seconds=start_seconds,
+        duration_seconds=duration_seconds,
+    )
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise SourceNotFound(f"no such file: {path}")
+    if path.is_dir():
+        raise BadSource(f"{path} is a folder: give its files, or an output folder with -o")
+    if path.is_file() and path.stat().st_size == 0:  # a named pipe has no size
+        raise BadSource(f"{path} is empty (0 bytes)")
+
+
+def _playable(
+    address: LocalFile | Pipe | TestPicture, live: LiveOptions
+) -> LocalFile | TestPicture:
+    """Returns a film that can be played as if it were live. Raises BadSource."""
+    if isinstance(address, Pipe):
+        raise BadSource("standard input cannot be played as if live: give a file")
+    if isinstance(address, LocalFile):
+        if not address.path.exists():
+            raise SourceNotFound(f"no such file: {address}")
+        if live.loop and not address.path.is_file():
+            raise BadSource(f"{address} is no file, and cannot be played twice: leave --loop out")
+    return address
+
+
+def _without_use(address: SourceAddress, live: LiveOptions) -> dict[str, str]:
+    """Returns options that were given and have no effect on a source, and what they are for."""
+    is_camera, is_network = isinstance(address, Camera), isinstance(address, NetworkStream)
+    given: dict[str, tuple[object, bool, str]] = {
+        "--size": (live.size, is_camera, "cameras"),
+        "--fps": (live.fps, is_camera, "cameras"),
+        "--input-format": (live.input_format, is_camera, "cameras"),
+        "--give-up": (live.give_up_seconds, address.live, "sources that come back"),
+        "--wait": (live.wait, is_network, "network sources"),
+    }
+    return {
+        option: what
+        for option, (value, used, what) in given.items()
+        if not used and value not in (None, False)
+    }
+
+
+def _open(name: str, file: Any, *, format: str | None = None) -> Any:
+    """Opens a container. Raises SourceError."""
+    try:
+        return av.open(file, format=format, metadata_errors="replace")
+    except av.error.FFmpegError as error:
+        hint = "; is it a film at all?" if isinstance(error, av.error.InvalidDataError) else ""
+        raise BadSource(f"cannot open {name}: {error.strerror or error}{hint}") from error
+    except OSError as error:
+        raise SourceError(f"cannot open {name}: {error.strerror or error}") from error
