@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from kinemacolor.errors import KinemacolorError
 
-class EngineError(Exception):
+
+class EngineError(KinemacolorError):
     """Base of every error that `engine` raises on purpose; its text is meant for the user."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from kinemacolor.errors import KinemacolorError
 
-class ExportError(Exception):
+
+class ExportError(KinemacolorError):
     """Base of every error that `export` raises on purpose; its text is meant for the user."""
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from kinemacolor.engine.backend import Backend
     from kinemacolor.engine.errors import EngineError
     from kinemacolor.engine.load import load
+    from kinemacolor.errors import BadOption, KinemacolorError
     from kinemacolor.stream.color.colorizer import Colorizer
     from kinemacolor.stream.errors import (
-        BadOption,
         BadSink,
         BadSource,
         NotYetError,
@@ -51,8 +51,8 @@ _HOMES = {
     "engine.errors": ("EngineError",),
     "engine.load": ("load",),
     "stream.color.colorizer": ("Colorizer",),
+    "errors": ("BadOption", "KinemacolorError"),
     "stream.errors": (
-        "BadOption",
         "BadSink",
         "BadSource",
         "NotYetError",
@@ -92,6 +92,7 @@ __all__ = [
     "EngineError",
     "Item",
     "Job",
+    "KinemacolorError",
     "LiveOptions",
     "NotYetError",
     "Options",

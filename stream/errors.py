@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from kinemacolor.errors import KinemacolorError
 
-class StreamError(Exception):
+
+class StreamError(KinemacolorError):
     """Base of every error that `stream` raises on purpose; its text is meant for the user."""
 
 
@@ -29,10 +31,6 @@ class SinkExists(SinkError, FileExistsError):
 
 class BadSink(SinkError, ValueError):
     """No such container, codec or pixel format for the output."""
-
-
-class BadOption(StreamError, ValueError):
-    """An option has a value that means nothing, or nothing beside another option."""
 
 
 class NotYetError(StreamError, NotImplementedError):

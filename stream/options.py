@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kinemacolor.engine.backend import BackendName, Precision
-from kinemacolor.stream.checked import Checked, option, types_of
-from kinemacolor.stream.errors import BadOption
+
+from kinemacolor.checked import Checked, option, types_of
+from kinemacolor.errors import BadOption
 
 _LONGEST_SECONDS = 1e9  # 30 years; FFmpeg counts microseconds in 64 bits
 

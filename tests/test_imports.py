@@ -1,4 +1,4 @@
-"""Imports run one way, without circles, at the top of a file, and heavy packages where they belong."""
+"""Imports run one way, without circles, at the top of a file; heavy packages have one home."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # The folders at the top are packages of one import name (pyproject.toml, package-dir).
-PACKAGES = ("stream", "engine", "export")
+PACKAGES = ("kinemacolor", "stream", "engine", "export")
 # An inference runtime is imported by the one module named after it, and nowhere else.
 RUNTIMES = {
     "openvino": {"engine/openvino_backend.py"},

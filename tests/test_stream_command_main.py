@@ -115,7 +115,7 @@ def test_quiet_prints_nothing(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", ["stream", "numpy", "kinemacolor.export.command"])
+@pytest.mark.parametrize("module", ["kinemacolor.stream", "numpy", "kinemacolor.export.command"])
 def test_an_interrupt_while_the_command_loads_is_one_line(
     tmp_path: Path, number: signal.Signals, module: str
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from kinemacolor.stream.errors import BadOption, BadSink
+from kinemacolor.stream.errors import BadSink
 from kinemacolor.stream.sinks.encode import (
     EncodeOptions,
     choose_encoder,
@@ -18,6 +18,7 @@ from kinemacolor.stream.sinks.encode import (
     supported_pix_fmts,
 )
 
+from kinemacolor.errors import BadOption
 from tests import media
 from tests.command import colorize
 

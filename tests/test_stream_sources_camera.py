@@ -8,7 +8,7 @@ from typing import Any
 import av
 import pytest
 from kinemacolor.stream.address import Camera, parse_source
-from kinemacolor.stream.errors import BadOption, BadSource, SourceError
+from kinemacolor.stream.errors import BadSource, SourceError
 from kinemacolor.stream.options import LiveOptions, parse_size
 from kinemacolor.stream.sources.camera import (
     CameraModes,
@@ -19,6 +19,8 @@ from kinemacolor.stream.sources.camera import (
     resolve,
 )
 from kinemacolor.stream.sources.reconnecting import ReconnectingSource
+
+from kinemacolor.errors import BadOption
 
 # What FFmpeg 7.1 prints for `-list_formats all` of a v4l2 camera.
 V4L2 = [

@@ -8,9 +8,10 @@ from types import NoneType
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
-from kinemacolor.stream.checked import Words, described, flag_of, types_of
-from kinemacolor.stream.errors import BadOption
 from kinemacolor.stream.options import Options
+
+from kinemacolor.checked import Words, described, flag_of, types_of
+from kinemacolor.errors import BadOption
 
 
 def takes_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from kinemacolor.engine.errors import EngineError
 from kinemacolor.stream.command.colorize import colorize
 from kinemacolor.stream.command.console import FAILED, console, fail, start_log
 from kinemacolor.stream.command.models import app as models_app
-from kinemacolor.stream.errors import StreamError
 from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
+
+from kinemacolor.errors import KinemacolorError
 
 COMMANDS = (
     "colorize",
@@ -75,7 +75,6 @@ def main(
     if arguments[:1] == ["colorize"]:
         arguments = list(_from_ffmpeg(arguments))
     from kinemacolor.export import command as export_cli
-    from kinemacolor.export.errors import ExportError
 
     export_cli.add_to(app, models_app)
     try:
@@ -83,7 +82,7 @@ def main(
             signal.signal(number, handler)
         signal.signal(signal.SIGTERM, _interrupt)
         status = app(args=arguments, prog_name="kinemacolor", standalone_mode=False)
-    except (StreamError, EngineError, ExportError) as error:
+    except KinemacolorError as error:
         fail(str(error))
     except (_Stopped, KeyboardInterrupt) as error:
         console.print("stopped")
@@ -192,14 +191,14 @@ def bench(
     logging.getLogger("kinemacolor.stream.color.colorizer").setLevel(logging.WARNING)
     from kinemacolor.stream.command.bench import measure
     from kinemacolor.stream.measure.stats import STAGES
-    from kinemacolor.stream.options import Settings
+    from kinemacolor.stream.options import Options
     from kinemacolor.stream.run.run import open_network
 
-    settings = Settings(model=model, backend=backend, precision=precision, steady=steady)
+    options = Options.of(model=model, backend=backend, precision=precision, steady=steady)
     table = Table("size", "network", "fps", *(f"{stage} ms" for stage in STAGES[:-1]), box=None)
-    with open_network(settings) as network:
+    with open_network(options) as network:
         console.print(network.description)
-        for row in measure(network, frames=frames, steady=settings.steady):  # type: ignore[arg-type]
+        for row in measure(network, frames=frames, steady=options.color.steady):  # type: ignore[arg-type]
             table.add_row(
                 f"{row.width}x{row.height}",
                 f"{row.network[1]}x{row.network[0]}",

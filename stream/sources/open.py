@@ -71,7 +71,7 @@ def open_source(
             )
         case Camera():
             return open_camera(address, live, duration_seconds=duration_seconds)
-        case _ if live.realtime:
+        case _ if live.plays_films:
             film = _playable(address, live)
             return RealtimeSource(
                 lambda: _open_film(film, start_seconds=start_seconds),

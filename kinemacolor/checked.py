@@ -10,7 +10,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from kinemacolor.stream.errors import BadOption
+from kinemacolor.errors import BadOption
 
 
 @dataclass(frozen=True)
