@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from kinemacolor.stream.errors import BadSink
+from kinemacolor.stream.handoff import Stopped
 from kinemacolor.stream.sinks.open import open_sink
 from kinemacolor.stream.sinks.window import WindowSink
 from kinemacolor.stream.sinks.window_view import HEAD, View, read_picture
@@ -60,7 +61,7 @@ def test_a_key_closes_the_window_and_ends_the_run(
     assert isinstance(sink, WindowSink)
     script = "search --sync --name kinemacolor key c sleep 1 key s sleep 1 key q"
     typist = subprocess.Popen(["xdotool", *script.split()], stdout=subprocess.DEVNULL)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped):
         show_for(sink, 30)
     sink.finish()
     assert typist.wait() == 0

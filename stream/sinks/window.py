@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 from kinemacolor.stream.errors import BadSink
+from kinemacolor.stream.handoff import Stopped
 from kinemacolor.stream.media import Item, Sink
 from kinemacolor.stream.sinks import window_view
 
@@ -19,7 +20,7 @@ class WindowSink(Sink):
     """Shows frames in a window; sound is not played.
 
     What its keys change is the view alone: other outputs of the same run stay as they are.
-    Closing the window ends the run as Ctrl-C does.
+    Closing the window ends the run, as `Run.stop` does.
 
     Raises BadSink where there is no screen.
     """
@@ -38,7 +39,7 @@ class WindowSink(Sink):
         )
 
     def write(self, item: Item) -> None:
-        """Shows a frame. Raises KeyboardInterrupt when the window was closed."""
+        """Shows a frame. Raises Stopped when the window was closed."""
         if not isinstance(item, av.VideoFrame):
             return
         picture = item.to_ndarray(format="bgr24")
@@ -73,7 +74,7 @@ class WindowSink(Sink):
         assert self._process.stdout is not None
         said = self._process.stdout.read().decode(errors="replace").strip()
         if self._process.wait() == 0:
-            raise KeyboardInterrupt
+            raise Stopped
         raise BadSink(f"the window cannot be shown: {said or 'no screen'}") from error
 
 
