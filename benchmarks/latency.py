@@ -22,8 +22,8 @@ from typing import Any
 
 import av
 from av.codec.context import Flags
+from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.rtsp import RtspServer
-from kinemacolor.stream.sinks.encode import EncodeOptions
 from kinemacolor.stream.sinks.live_encoder import LiveEncoder
 
 from benchmarks import timecode
@@ -124,7 +124,7 @@ def main() -> None:
     command = [
         sys.executable,
         "-m",
-        "kinemacolor.stream.command.main",
+        "kinemacolor",
         source,
         "-o",
         sink,

@@ -65,7 +65,7 @@ def measure(film: Path, height: int, model: str, folder: Path) -> dict[str, Any]
     ours = [
         sys.executable,
         "-m",
-        "kinemacolor.stream.command.main",
+        "kinemacolor",
         str(grey),
         "-o",
         str(folder / "ours.mkv"),

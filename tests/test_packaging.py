@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -135,3 +137,27 @@ def test_installed_it_minds_no_files_of_the_same_names(wheel: Path, tmp_path: Pa
     )
     assert (done.stdout, done.returncode) == ("whole 5\nTrue True\n", 0), done.stderr
     assert (here / "out.mkv").stat().st_size > 0
+
+
+def test_every_public_name_is_there() -> None:
+    assert kinemacolor.__all__ == dir(kinemacolor)
+    assert {"Run", "Job", "Options", "colorize", "load", "run"} <= set(kinemacolor.__all__)
+    for name in kinemacolor.__all__:
+        assert getattr(kinemacolor, name).__module__.startswith(("kinemacolor.", "types"))
+    with pytest.raises(AttributeError, match="nonesuch"):
+        kinemacolor.nonesuch  # noqa: B018
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert kinemacolor.__version__ == version("kinemacolor")
+
+
+@pytest.mark.parametrize(
+    "page", [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("*.md"))]
+)
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    """They were forgotten when modules moved."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:stream|engine|export|kinemacolor|tests|\.ci)/[\w./]*)`", text)
+    named += re.findall(r"\]\(([\w./-]+)\)", text)  # links
+    assert [name for name in named if not (ROOT / name).exists()] == []
