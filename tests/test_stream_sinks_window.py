@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import time
@@ -21,7 +22,10 @@ from kinemacolor.stream.sinks.window import WindowSink
 from kinemacolor.stream.sinks.window_view import HEAD, View, read_picture
 from kinemacolor.stream.sources.open import open_source
 
+from tests import media
+from tests.command import TIMEOUT_SECONDS, command_line, environment
 from tests.media import frame_from_planes
+from tests.models import write_model
 
 
 @pytest.fixture
@@ -80,6 +84,26 @@ def show_for(sink: WindowSink, seconds: float) -> None:
         sink.write(red(number))
         time.sleep(0.04)
         number += 1
+
+
+def test_the_command_ends_as_stopped_when_its_window_is_closed(screen: str, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "tiny.onnx")
+    arguments = ("test:64x48@25#600", "-o", "window:", "-o", "out.mkv", "--realtime")
+    options = ("--model", model, "--backend", "onnxruntime", "--report", "report.json")
+    command = subprocess.Popen(
+        command_line(*arguments, *options),
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    script = "search --sync --name kinemacolor sleep 1 key q"
+    subprocess.run(["xdotool", *script.split()], stdout=subprocess.DEVNULL, check=True)
+    _, said = command.communicate(timeout=TIMEOUT_SECONDS)
+    assert command.returncode == 130, said
+    assert said.splitlines()[-1] == "stopped"
+    assert json.loads((tmp_path / "report.json").read_text())["ended"] == "stopped"
+    assert media.read_frames(tmp_path / "out.mkv")
 
 
 def test_a_window_of_a_film_closes_with_it(screen: str) -> None:

@@ -65,7 +65,7 @@ class Run:
         self._stop = Stop()
         self._source: Source | None = None
         self._latency: Latency | None = None
-        self._last: Progress | None = None  # set when no more frames come
+        self._last: Progress | None = None  # set when it has ended
         self._report: Report | None = None
         self._task: Task[Report] | None = None
 
@@ -110,9 +110,15 @@ class Run:
         there is a report all the same.
         """
         self.stats.started = time.perf_counter()
-        options = place_frames(self.job, self.options)
+        try:
+            return self._work()
+        finally:
+            self._last = self.progress
+
+    def _work(self) -> Report:
         try:
             self._stop.sleep(0)  # raises where it was stopped before it began
+            options = place_frames(self.job, self.options)
             source = self._source = open_job_source(self.job, options, self._stop)
         except Stopped:
             self._report = unfinished_report(self.job, "stopped")
@@ -145,8 +151,6 @@ class Run:
                 self._move(source, colorizer, sink)
         except (KeyboardInterrupt, Stopped) as error:
             stopped = error
-        finally:
-            self._last = Progress.of(self.stats, source, self._latency)
         if stopped is None or (source.live and self.stats.frames_out):
             sink.finish()
             log.info("wrote %s", ", ".join(map(str, self.job.sinks)))
