@@ -29,7 +29,7 @@ class Stop:
     def __init__(self) -> None:
         self._requested = threading.Event()
         self._fail: Callable[[BaseException], None] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may ask while this thread holds it
 
     @property
     def requested(self) -> bool:
