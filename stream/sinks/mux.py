@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import sys
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.error
 from kinemacolor.stream.address import Datagrams, TransportStream
 from kinemacolor.stream.errors import SinkError
-from kinemacolor.stream.media import Item, Sink, Source
-from kinemacolor.stream.sinks.encode import EncodeOptions
+from kinemacolor.stream.media import Item, Sink, Source, is_frame
+from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.sinks.live_encoder import KEY_SECONDS, LiveEncoder
 from kinemacolor.stream.sinks.packets import Onward
+from kinemacolor.stream.sinks.words import errors_in_words
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +102,7 @@ class MuxSink(Sink):
 
     def write(self, item: Item) -> None:
         with self._errors():
-            if isinstance(item, av.VideoFrame):
+            if is_frame(item):
                 packets = self._encoder.encode(item)
                 if self._video is None:
                     self._begin(item)
@@ -158,22 +157,10 @@ class MuxSink(Sink):
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        try:
+        with errors_in_words(self._name):
             yield
             if self._files and self._files.error:
                 raise self._files.error
-        except av.error.PyAVCallbackError as error:  # PyAV's word for what a pipe raised
-            raise SinkError("the reader of the pipe went away") from error
-        except OSError as error:  # PyAV's errors are OSErrors, too
-            if isinstance(error, SinkError):
-                raise
-            if error.errno == errno.EPIPE:
-                raise SinkError("the reader of the pipe went away") from error
-            if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-                raise SinkError(
-                    f"no space left for {self._name}: free some, or choose another folder"
-                ) from error
-            raise SinkError(f"cannot write {self._name}: {error.strerror or error}") from error
 
 
 class _Files:

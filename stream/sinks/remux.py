@@ -11,7 +11,7 @@ from typing import Any
 import av
 import av.error
 from av.bitstream import BitStreamFilterContext
-from kinemacolor.stream.sources.film import is_cover
+from kinemacolor.stream.media import is_cover
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Copies:
         self.left_out: list[str] = []  # in words, for the log and the report
         self._streams: dict[int, Any] = {}
         self._filters: dict[int, BitStreamFilterContext] = {}
-        # MP4 would do it by itself, but not with the fragments that `FileSink` asks for.
+        # MP4 would do it by itself, but not with the fragments that `FilmWriter` asks for.
         self._strip_adts = target.format.name not in ("mpegts", "adts")
         for stream in source.streams:
             if stream.index == video.index:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import av
 from kinemacolor.stream.errors import SinkError
-from kinemacolor.stream.media import Item, Sink, Source
+from kinemacolor.stream.media import Item, Sink, Source, is_frame
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Y4MSink(Sink):
         self._frames = self._moved = 0  # written; of these so many half a frame or more off
 
     def write(self, item: Item) -> None:
-        if not isinstance(item, av.VideoFrame):
+        if not is_frame(item):
             return
         shape = (item.width, item.height, item.format.name)
         try:

@@ -12,7 +12,7 @@ from kinemacolor.stream.color.frames import (
     plane_view,
     to_luma_format,
 )
-from kinemacolor.stream.media import Item
+from kinemacolor.stream.media import Item, is_frame
 from kinemacolor.stream.sources.slate import blank_frame
 
 
@@ -23,7 +23,7 @@ def fitted(items: Iterable[Item]) -> Iterator[Item]:
     """
     first: av.VideoFrame | None = None
     for item in items:
-        if isinstance(item, av.VideoFrame):
+        if is_frame(item):
             if first is None:
                 first = blank_frame(to_luma_format(item))
                 shape = _shape(item)

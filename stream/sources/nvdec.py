@@ -18,8 +18,9 @@ from kinemacolor.engine.cuda.driver import NoGpu, find_gpu, missing_library, use
 from kinemacolor.engine.errors import EngineError
 from kinemacolor.stream.address import file_url
 from kinemacolor.stream.errors import BadSource, SourceNotFound
+from kinemacolor.stream.media import is_cover
 from kinemacolor.stream.sinks.encode import hardware_encoder
-from kinemacolor.stream.sources.film import ContainerSource, is_cover
+from kinemacolor.stream.sources.film import ContainerSource
 
 # What a film says it is, and what NVDEC makes of it. PyAV 18.1 lets nobody reach the surfaces of
 # other layouts (VideoPlane.__dlpack__ knows nv12, p010le and p016le).
