@@ -5,10 +5,10 @@ from kinemacolor.stream.rtsp.broadcast import Stats
 from kinemacolor.stream.rtsp.errors import BadMedia, CannotServe, RtspError
 from kinemacolor.stream.rtsp.limits import Limits
 from kinemacolor.stream.rtsp.server import RtspServer
-from kinemacolor.stream.rtsp.tracks import AudioCodec
+from kinemacolor.stream.rtsp.tracks import AudioTrack
 
 __all__ = [
-    "AudioCodec",
+    "AudioTrack",
     "BadMedia",
     "CannotServe",
     "Credentials",

@@ -23,8 +23,9 @@ from kinemacolor.stream.rtsp.message import Response, format_response
 from kinemacolor.stream.rtsp.nal import parse_extradata
 from kinemacolor.stream.rtsp.outlet import UdpPair
 from kinemacolor.stream.rtsp.payload import h264_payloads
+from kinemacolor.stream.rtsp.publisher import Publisher
 from kinemacolor.stream.rtsp.rtp import RTP_HEADER_BYTES
-from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioCodec, AudioTrack, VideoTrack
+from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _MAX_PENDING = 512
 _GOODBYE_SECONDS = 1.0
 
 
-class RtspServer:
+class RtspServer(Publisher):
     """Serves one stream of H.264 and, if there is sound, one of an `AudioCodec`.
 
     `publish_video` and `publish_audio` may be called from any one thread between `start` and
@@ -136,32 +137,14 @@ class RtspServer:
     # -- publishing, from another thread ------------------------------------------------------
 
     def set_video(self, extradata: bytes | None = None) -> None:
-        """Declare H.264 video.
+        """Declares H.264 video; viewers are asked to come back until SPS and PPS are known."""
+        self._broadcast.video = VideoTrack(*parse_extradata(extradata or b""))
 
-        Args:
-            extradata: The encoder's, avcC (access units are then length-prefixed) or Annex B.
-                None: SPS and PPS are taken from the first access unit that brings them, and
-                viewers are asked to come back until then.
-        """
-        sets, length_size = parse_extradata(extradata or b"")
-        self._broadcast.video = VideoTrack(sets, length_size)
-
-    def set_audio(
-        self,
-        codec: AudioCodec,
-        *,
-        sample_rate: int,
-        channels: int,
-        config: bytes | None = None,
-    ) -> None:
-        """Declare audio; `config` is AAC's AudioSpecificConfig, the encoder's extradata."""
-        self._broadcast.audio = AudioTrack(codec, config or b"", sample_rate, channels)
+    def set_audio(self, audio: AudioTrack) -> None:
+        self._broadcast.audio = audio
 
     def publish_video(self, access_unit: bytes, pts_seconds: float, is_key: bool) -> None:
-        """Send one coded picture to all viewers, in decoding order.
-
-        Args:
-            pts_seconds: On one clock with the audio.
+        """Sends one coded picture to all viewers, in decoding order.
 
         Raises:
             BadMedia: no video was declared, or this is not its kind of access unit.
@@ -177,7 +160,6 @@ class RtspServer:
         self._hand_over(VIDEO, h264_payloads(nals, max_bytes), pts_seconds, is_key)
 
     def publish_audio(self, frame: bytes, pts_seconds: float) -> None:
-        """Send one coded audio frame (AAC without ADTS) or a run of samples to all viewers."""
         audio = self._broadcast.audio
         if audio is None:
             raise BadMedia("publish_audio before set_audio")

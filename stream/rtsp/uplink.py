@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from kinemacolor.stream.address import RtspPush
 from kinemacolor.stream.errors import SinkError
 from kinemacolor.stream.rtsp.payload import h264_payloads
+from kinemacolor.stream.rtsp.publisher import Uplink
 from kinemacolor.stream.rtsp.rtp import RTP_HEADER_BYTES, RtpStream
 from kinemacolor.stream.rtsp.sdp import describe
 from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
@@ -23,7 +24,7 @@ _REPORT_SECONDS = 5.0
 _ALIVE_SECONDS = 20.0  # servers forget a silent control connection after 60 s
 
 
-class RtspUplink:
+class RtspUplink(Uplink):
     """One RECORD session: over TCP, or with `?udp` at the URL's end over UDP.
 
     Raises OSError or SinkError when the server does not take it.

@@ -10,8 +10,9 @@ import av.error
 from av.video.frame import PictureType
 from kinemacolor.stream.address import SinkAddress
 from kinemacolor.stream.errors import BadSink, SinkError
+from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.rtsp.nal import IDR, split_annex_b
-from kinemacolor.stream.sinks.encode import EncodeOptions, choose_encoder, encoder_settings
+from kinemacolor.stream.sinks.encode import choose_encoder, encoder_settings
 
 KEY_SECONDS = 1.0  # between key frames: as long as a new viewer waits at most
 # Beside the common settings; what each encoder calls "do not hold frames back".

@@ -6,18 +6,19 @@ import logging
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import av
 import numpy as np
 from kinemacolor.stream.address import RtmpPush, RtspPush
 from kinemacolor.stream.address import RtspServer as ServerAddress
 from kinemacolor.stream.errors import SinkError
-from kinemacolor.stream.media import Item, Sink, Source
+from kinemacolor.stream.media import Item, Sink, Source, is_frame
+from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.rtmp.uplink import RtmpUplink
-from kinemacolor.stream.rtsp import AudioCodec, Credentials, RtspServer
+from kinemacolor.stream.rtsp import Credentials, RtspServer
+from kinemacolor.stream.rtsp.publisher import Publisher
+from kinemacolor.stream.rtsp.tracks import AudioCodec, AudioTrack
 from kinemacolor.stream.rtsp.uplink import RtspUplink
-from kinemacolor.stream.sinks.encode import EncodeOptions
 from kinemacolor.stream.sinks.live_encoder import LiveEncoder
 from kinemacolor.stream.sinks.push import TIMEOUT_SECONDS, Pusher
 from kinemacolor.stream.sinks.remux import has_adts_header
@@ -56,25 +57,6 @@ def credentials_for(user: str | None) -> Credentials | None:
     if not password:
         raise SinkError(f"no password for {user}: set {PASSWORD}, or {PASSWORD_FILE} to a file")
     return Credentials(user, password)
-
-
-class Publisher(Protocol):
-    """Takes coded pictures and sound: our server, or the way to another one."""
-
-    @property
-    def url(self) -> str: ...
-    def set_video(self, extradata: bytes | None = None) -> None: ...
-    def set_audio(
-        self,
-        codec: AudioCodec,
-        *,
-        sample_rate: int,
-        channels: int,
-        config: bytes | None = None,
-    ) -> None: ...
-    def publish_video(self, access_unit: bytes, pts_seconds: float, is_key: bool) -> None: ...
-    def publish_audio(self, frame: bytes, pts_seconds: float) -> None: ...
-    def close(self) -> None: ...
 
 
 def open_serve_sink(
@@ -148,20 +130,14 @@ class PublishSink(Sink):
         else:
             self._sound = _sound_of(source)
         if self._to_aac is not None:
-            sound = self._to_aac
-            publisher.set_audio(
-                "aac",
-                sample_rate=sound.sample_rate,
-                channels=sound.channels,
-                config=sound.config,
-            )
+            publisher.set_audio(self._to_aac.track)
         elif self._sound is not None:
             context = self._sound.codec_context
             if context.extradata or context.codec.canonical_name != "aac":
                 self._declare(bytes(context.extradata or b""))
 
     def write(self, item: Item) -> None:
-        if isinstance(item, av.VideoFrame):
+        if is_frame(item):
             for packet in self._encoder.encode(item):
                 self._publish(packet)
         elif self._sound is not None and item.stream_index == self._sound.index:
@@ -200,12 +176,9 @@ class PublishSink(Sink):
     def _declare(self, config: bytes) -> None:
         context = self._sound.codec_context
         codec = SOUNDS[context.codec.canonical_name]
-        self.publisher.set_audio(
-            codec,
-            sample_rate=context.sample_rate,
-            channels=context.layout.nb_channels,
-            config=config if codec == "aac" else None,
-        )
+        config = config if codec == "aac" else b""
+        channels = context.layout.nb_channels
+        self.publisher.set_audio(AudioTrack(codec, config, context.sample_rate, channels))
 
 
 def adts_config(data: bytes) -> bytes:

@@ -44,6 +44,11 @@ class Backoff:
             yield wait * random.uniform(0.5, 1.0)
             wait = min(2 * wait, self.longest_seconds)
 
+    def gives_up(self, lost: float) -> bool:
+        """Whether what was lost at that time (`time.monotonic`) is not tried again."""
+        limit = self.give_up_seconds
+        return limit is not None and time.monotonic() - lost >= limit
+
 
 class Due:
     """When frames that came all at once are to be shown: as far apart as their times are."""
