@@ -201,7 +201,9 @@ class RtmpUplink(Uplink):
         """What a refusal says, on one line, without the key."""
         status = _status(answer)
         words = str(status.get("description") or status.get("code") or "it gives no reason")
-        return "".join(c for c in words.replace(self._key, "...") if c.isprintable())[:200]
+        for secret in filter(None, (self._key, *self._key.split("?"))):
+            words = words.replace(secret, "...")
+        return "".join(c for c in words if c.isprintable())[:200]
 
     def _exactly(self, count: int) -> bytes:
         data = b""

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 from kinemacolor.stream.address import Datagrams, TransportStream
@@ -47,9 +47,10 @@ def open_hls_sink(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(f"cannot make the folder {folder}: {error.strerror}") from error
-    segments = {"hls_segment_filename": str(folder / "segment-%05d.ts")}
     layout = _LIVE_HLS if source.live else _WHOLE_HLS
-    return MuxSink("hls", str(playlist), source, options=options, layout=layout | segments)
+    layout = layout | {"hls_segment_filename": str(folder / "segment-%05d.ts")}
+    name = str(playlist)
+    return MuxSink("hls", name, source, options=options, layout=layout, name=name)
 
 
 def open_transport_sink(
@@ -57,30 +58,37 @@ def open_transport_sink(
 ) -> MuxSink:
     """Opens a pipe or a host's port for MPEG-TS. Raises SinkError."""
     if isinstance(address, Datagrams):
-        return MuxSink("mpegts", address.url, source, options=options, layout=_AT_ONCE)
+        url, name = address.url, str(address)
+        return MuxSink("mpegts", url, source, options=options, layout=_AT_ONCE, name=name)
     return MuxSink("mpegts", sys.stdout.buffer, source, options=options)
 
 
 class MuxSink(Sink):
-    """H.264 without delay in a container that can be joined at any key frame; sound is copied."""
+    """H.264 without delay in a container that can be joined at any key frame; sound is copied.
+
+    Args:
+        format, target, layout: FFmpeg's muxer, where it writes, and the muxer's options.
+        name: of the target, as it may be shown.
+    """
 
     follows_size = True
 
     def __init__(
         self,
         format: str,
-        target: Any,
+        target: str | BinaryIO,
         source: Source,
         *,
-        options: EncodeOptions | None = None,
+        options: EncodeOptions,
         layout: dict[str, str] | None = None,
+        name: str = "the pipe",
     ) -> None:
-        self._encoder = LiveEncoder(source.info.rate, options or EncodeOptions())
+        self._encoder = LiveEncoder(source.info.rate, options)
         self.pix_fmts = self._encoder.pix_fmts
         self.description = f"{self._encoder.description}, {format}"
         self._left_out: list[str] = []
         self._source = source
-        self._name = target if isinstance(target, str) else "the pipe"
+        self._name = name
         self._video: Any = None
         self._flushed = False
         self._waiting: list[Any] = []  # a film's packets that came before its first frame

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import av
 from kinemacolor.stream.errors import SinkError
 from kinemacolor.stream.media import Item, Sink, Source, is_frame
+from kinemacolor.stream.sinks.words import errors_in_words
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Y4MSink(Sink):
         if not is_frame(item):
             return
         shape = (item.width, item.height, item.format.name)
-        try:
+        with errors_in_words("standard output"):
             if self._shape is None:
                 self._pipe.write(self._header(item))
                 self._shape = shape
@@ -44,8 +45,6 @@ class Y4MSink(Sink):
             self._pipe.write(b"FRAME\n")
             for plane in item.planes:
                 _write_rows(self._pipe, item, plane)
-        except BrokenPipeError as error:
-            raise SinkError("the reader of the pipe went away") from error
         self._compare_times(item)
 
     def _compare_times(self, frame: av.VideoFrame) -> None:
@@ -58,7 +57,8 @@ class Y4MSink(Sink):
         self._frames += 1
 
     def finish(self) -> None:
-        self._pipe.flush()
+        with errors_in_words("standard output"):
+            self._pipe.flush()
         if self._moved:
             log.warning(
                 "%d of %d frames come at other times than in the source: Y4M has one rate, here "
