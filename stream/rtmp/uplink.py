@@ -198,7 +198,7 @@ class RtmpUplink(Uplink):
         return answers
 
     def _reason(self, answer: list[Any]) -> str:
-        """What a refusal says, on one line, without the key."""
+        """Returns what a refusal says, on one line, without the key."""
         status = _status(answer)
         words = str(status.get("description") or status.get("code") or "it gives no reason")
         for secret in filter(None, (self._key, *self._key.split("?"))):
@@ -222,7 +222,7 @@ class RtmpUplink(Uplink):
 
 
 def avc_config(sets: ParameterSets) -> bytes:
-    """AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1) of 8-bit 4:2:0, 4-byte lengths."""
+    """Writes an AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1) of 8-bit 4:2:0."""
     first = sets.sps[0]
     parts = [b"\x01", first[1:4], b"\xff", bytes([0xE0 | len(sets.sps)])]
     parts += [len(nal).to_bytes(2, "big") + nal for nal in sets.sps]

@@ -44,7 +44,7 @@ class Gate:
         self._issued_seconds = 0.0
 
     def challenges(self, now_seconds: float, *, stale: bool = False) -> list[str]:
-        """WWW-Authenticate values, a fresh nonce in all of them.
+        """Makes WWW-Authenticate values, a fresh nonce in all of them.
 
         MD5 comes last because FFmpeg and live555 (VLC) take the last Digest challenge they see
         and know MD5 alone; live555 also wants realm and nonce first and in this order.
@@ -66,7 +66,7 @@ class Gate:
         *,
         is_ours: Callable[[str], bool],
     ) -> Verdict:
-        """Judge an Authorization header; `is_ours` says whether its URI is on this stream.
+        """Judges an Authorization header; `is_ours` says whether its URI is on this stream.
 
         The digest's URI need not equal the request's: live555 signs the stream's URI in the
         request for a track.
@@ -98,7 +98,7 @@ class Gate:
 
 
 def parse_parameters(text: str) -> dict[str, str]:
-    """`key=value, key="value"` as a dict with lower-case keys; the first of two wins."""
+    """Reads `key=value, key="value"` into a dict with lower-case keys; the first of two wins."""
     found: dict[str, str] = {}
     for key, quoted, bare in _PARAMETER.findall(text[:8192]):
         found.setdefault(key.lower(), re.sub(r"\\(.)", r"\1", quoted) if quoted else bare)
@@ -114,7 +114,7 @@ def digest_response(
     method: str,
     given: dict[str, str],
 ) -> str:
-    """The response that the right password gives (RFC 7616, 3.4.1; RFC 2069 where qop is absent).
+    """Returns the right password's response (RFC 7616, 3.4.1; RFC 2069 where qop is absent).
 
     `given` supplies nonce, uri, qop, nc and cnonce as the client chose them.
     """

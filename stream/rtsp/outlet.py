@@ -20,10 +20,10 @@ class Outlet(Protocol):
     """Where one track of one viewer goes."""
 
     async def send(self, packets: list[bytes]) -> None:
-        """Send RTP packets; waits while the way is full."""
+        """Sends RTP packets; waits while the way is full."""
 
     def report(self, packet: bytes) -> None:
-        """Send one RTCP packet, without waiting."""
+        """Sends one RTCP packet, without waiting."""
 
 
 class TcpOutlet:
@@ -93,7 +93,7 @@ class UdpPair:
     async def open(
         cls, host: str, port: int, on_rtcp: Callable[[tuple[Any, ...], bytes], None]
     ) -> UdpPair:
-        """Bind `port` and `port + 1`, or any free pair for port 0.
+        """Binds `port` and `port + 1`, or any free pair for port 0.
 
         Raises:
             OSError: there is no such pair.

@@ -87,7 +87,7 @@ class RtspServer(Publisher):
     # -- life ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Bind and serve; returns once viewers can connect.
+        """Binds and serves; returns once viewers can connect.
 
         Raises:
             CannotServe: the address is taken or not this machine's.
@@ -109,7 +109,7 @@ class RtspServer(Publisher):
             logger.warning("%s is open to everybody who reaches this machine: no login", self.url)
 
     def close(self) -> None:
-        """Say goodbye to all viewers and join the thread; a second call does nothing."""
+        """Says goodbye to all viewers and joins the thread; a second call does nothing."""
         with self._lock:
             loop, stop = self._loop, self._stop
             self._loop = None
@@ -131,7 +131,7 @@ class RtspServer(Publisher):
         return f"rtsp://{host}:{self.port}/{self.path}"
 
     def stats(self) -> Stats:
-        """A snapshot of the counters, from any thread."""
+        """Takes a snapshot of the counters, from any thread."""
         return self._broadcast.stats(connections=len(self._connections))
 
     # -- publishing, from another thread ------------------------------------------------------
@@ -281,7 +281,7 @@ class RtspServer(Publisher):
 
 
 def _bound_send_buffer(writer: asyncio.StreamWriter, size: int) -> None:
-    """Keep the kernel from hoarding seconds of video for a slow viewer."""
+    """Keeps the kernel from hoarding seconds of video for a slow viewer."""
     sock: socket.socket = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 

@@ -23,7 +23,7 @@ class UdpOffer:
 
 
 def parse_transport(header: str) -> list[TcpOffer | UdpOffer]:
-    """What of a Transport header can be served, in the client's order; often nothing.
+    """Reads what of a Transport header can be served, in the client's order; often nothing.
 
     A `destination` is passed over: packets go to the address that asked and to no other, or the
     server could be turned against a third party.

@@ -144,7 +144,7 @@ class RtspUplink(Uplink):
     # Requests and answers
 
     def _ask(self, method: str, url: str, *, body: bytes = b"", **headers: str) -> dict[str, str]:
-        """One request and its answer; once more with a login when that is asked for."""
+        """Sends a request and reads its answer; once more with a login when that is asked for."""
         status, fields = self._exchange(self._request(method, url, body=body, **headers))
         if status == 401 and self._user:
             self._challenge = fields.get("www-authenticate", "")
@@ -201,7 +201,7 @@ class RtspUplink(Uplink):
 
 
 def authorization(challenge: str, method: str, url: str, user: str, password: str) -> str:
-    """The Authorization header that answers a challenge: Digest (RFC 7616) or Basic (RFC 7617)."""
+    """Answers a challenge with an Authorization header: Digest (RFC 7616) or Basic (RFC 7617)."""
     if not challenge.lower().startswith("digest"):
         return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     asked = dict(re.findall(r'(\w+)="?([^",]*)"?', challenge))

@@ -79,27 +79,27 @@ def _check_hardware(name: str, codec: str, kind: str) -> None:
 
 
 def hardware_encoder(codec: str | None, kind: str) -> str:
-    """FFmpeg's name for a codec's encoder in hardware: `hevc_nvenc` for h265."""
+    """Returns FFmpeg's name for a codec's encoder in hardware: `hevc_nvenc` for h265."""
     name = (codec or "").lower()
     family = {"h265": "hevc", "": "h264"}.get(name, name)
     return f"{family}_{kind}"
 
 
 def supported_pix_fmts(encoder: str) -> set[str]:
-    """The pixel formats in which frames may come; empty means that the encoder does not say."""
+    """Returns the pixel formats in which frames may come; none where the encoder does not say."""
     names = {pix_fmt.name for pix_fmt in av.Codec(encoder, "w").video_formats or []}
     return names | {planar for planar, other in _INTERLEAVED.items() if other in names}
 
 
 def encoder_pix_fmt(encoder: str, pix_fmt: str) -> str:
-    """The format in which an encoder takes frames of this one; PyAV rearranges them."""
+    """Returns the format in which an encoder takes frames of this one; PyAV rearranges them."""
     names = {pix_fmt.name for pix_fmt in av.Codec(encoder, "w").video_formats or []}
     other = _INTERLEAVED.get(pix_fmt)
     return other if other in names and pix_fmt not in names else pix_fmt
 
 
 def encoder_settings(encoder: str, options: EncodeOptions) -> dict[str, str]:
-    """Private options of the encoder, from crf and preset as x264 counts them."""
+    """Returns the encoder's private options for crf and preset as x264 counts them."""
     speed = _PRESETS.index(options.preset)
     crf = f"{options.crf:g}"
     match encoder:

@@ -77,7 +77,7 @@ class LiveEncoder:
         self._key_wanted = True
 
     def encode(self, frame: av.VideoFrame) -> list[Any]:
-        """The coded picture of a frame. Raises SinkError."""
+        """Returns the coded picture of a frame. Raises SinkError."""
         if frame.width % 2 or frame.height % 2:  # 4:2:0 has whole chroma samples only
             frame = frame.reformat(width=max(2, frame.width & ~1), height=max(2, frame.height & ~1))
         packets = []
@@ -98,7 +98,7 @@ class LiveEncoder:
         return packets
 
     def flush(self) -> list[Any]:
-        """What is still inside; nothing, unless a hardware encoder held it back."""
+        """Returns what a hardware encoder held back; others hold nothing."""
         return [] if self._context is None else self._context.encode(None)
 
     def _open(self, frame: av.VideoFrame) -> Any:

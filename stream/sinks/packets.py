@@ -11,10 +11,10 @@ FARTHEST_SECONDS = 60  # that a decoder's time lies before the frame's own
 
 
 def with_decode_times(packets: Sequence[av.Packet]) -> Sequence[av.Packet]:
-    """Gives the packets of a flush sound decode times if they have none.
+    """Gives the packets of a flush decode times that rise and are at most the frames' own.
 
-    Of a film that is shorter than its delay, x265 takes them from memory that it never wrote.
-    Decode times rise and are at most the frame's own.
+    Packets with such times keep them. x265 leaves the times to chance when a film is shorter than
+    its delay.
     """
     if all(map(_is_sound, packets)):
         return packets

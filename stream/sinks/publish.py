@@ -41,7 +41,7 @@ SOUNDS: dict[str, AudioCodec] = {
 
 
 def credentials_for(user: str | None) -> Credentials | None:
-    """The login that viewers need; its password is read from the environment or from a file.
+    """Reads the password of the login that viewers need, from the environment or from a file.
 
     Raises SinkError when there is a user and no password: it is never on the command line,
     where every process of the machine could read it.
@@ -182,14 +182,14 @@ class PublishSink(Sink):
 
 
 def adts_config(data: bytes) -> bytes:
-    """AAC's AudioSpecificConfig out of a packet's ADTS header (ISO 14496-3, 1.6.2.1 and 1.A.2)."""
+    """Makes AAC's AudioSpecificConfig of a packet's ADTS header (ISO 14496-3, 1.6.2.1, 1.A.2)."""
     profile, rate = data[2] >> 6, data[2] >> 2 & 15
     channels = (data[2] & 1) << 2 | data[3] >> 6
     return ((profile + 1) << 11 | rate << 7 | channels << 3).to_bytes(2, "big")
 
 
 def _aac_of(source: Source) -> tuple[Any, AacEncoder | None]:
-    """The first AAC stream; else the first sound that decodes, and what makes it AAC."""
+    """Finds the first AAC stream; else the first sound that decodes, and what makes it AAC."""
     sounds = list(source.container.streams.audio)
     for sound in sounds:
         if sound.codec_context.codec.canonical_name == "aac":
@@ -203,7 +203,7 @@ def _aac_of(source: Source) -> tuple[Any, AacEncoder | None]:
 
 
 def _sound_of(source: Source) -> Any:
-    """The first sound stream that viewers take as it is; None where there is none."""
+    """Finds the first sound stream that viewers take as it is; None where there is none."""
     sounds = list(source.container.streams.audio)
     for sound in sounds:
         if sound.codec_context.codec.canonical_name in SOUNDS:

@@ -43,7 +43,7 @@ class AacEncoder:
         self.track = AudioTrack("aac", bytes(self._encoder.extradata or b""), rate, channels)
 
     def encode(self, packet: Any) -> list[tuple[bytes, float]]:
-        """AAC frames and when they begin, in seconds. A packet that does not decode is left out."""
+        """Returns AAC frames and their times in seconds; a damaged packet is left out."""
         coded = av.Packet(bytes(packet))
         coded.pts, coded.dts, coded.time_base = packet.pts, packet.dts, packet.time_base
         try:

@@ -33,12 +33,12 @@ class View:
         self._folder = snapshots
 
     def take(self, picture: NDArray[np.uint8]) -> None:
-        """The next picture; while paused the last one stays."""
+        """Takes the next picture; while the view is paused, the last one stays."""
         if not self.paused or self.picture is None:
             self.picture = picture
 
     def shown(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8, BGR, for the screen."""
+        """Returns the picture for the screen: (H, W, 3) uint8, BGR."""
         assert self.picture is not None
         picture: Any = self.picture
         if self.saturation == 1.0 and not self.comparing:
@@ -74,7 +74,7 @@ class View:
 
 
 def read_picture(pipe: BinaryIO) -> NDArray[np.uint8] | None:
-    """The next picture of a pipe: (H, W, 3) uint8, BGR; None at its end."""
+    """Reads the next picture of a pipe: (H, W, 3) uint8, BGR; None at its end."""
     head = pipe.read(HEAD.size)
     if len(head) < HEAD.size:
         return None

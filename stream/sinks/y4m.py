@@ -72,7 +72,7 @@ class Y4MSink(Sink):
         return None
 
     def _header(self, frame: av.VideoFrame) -> bytes:
-        """The stream header, as mjpegtools' yuv4mpeg(5) defines it, with FFmpeg's XCOLORRANGE."""
+        """Returns the stream header of mjpegtools' yuv4mpeg(5), with FFmpeg's XCOLORRANGE."""
         rate = self._source.info.rate
         aspect = self._source.video.sample_aspect_ratio or 0
         name = frame.format.name  # yuv420p, yuv422p10le

@@ -67,7 +67,7 @@ class Due:
 
 
 def picture_of(connection: Any) -> Any:
-    """The first video stream, set to decode without delay. Raises BadSource if there is none."""
+    """Sets the first video stream to decode without delay. Raises BadSource if there is none."""
     if not connection.streams.video:
         kinds = ", ".join(sorted({s.type for s in connection.streams})) or "nothing"
         raise BadSource(f"no video stream (it holds {kinds})")
@@ -82,7 +82,7 @@ def picture_of(connection: Any) -> Any:
 
 
 def described(name: str, connection: Any) -> tuple[Any, dict[int, Any]]:
-    """The streams again, in a container that no connection can take away.
+    """Describes the streams in a container that outlives the connection.
 
     Sinks copy codec parameters from it at any time; those of a closed input are gone.
     """
@@ -108,7 +108,7 @@ def kind_of(sound: Any) -> tuple[Any, ...]:
 
 
 def rate_of(video: Any) -> Fraction:
-    """Frames a second; a guess where a stream says nonsense, such as 90000."""
+    """Returns frames a second; a guess where a stream says nonsense, such as 90000."""
     for rate in (video.average_rate, video.guessed_rate):
         if rate and 1 <= rate <= 240:
             return rate
@@ -116,7 +116,7 @@ def rate_of(video: Any) -> Fraction:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, without the URL, which may hold a password."""
+    """Says what went wrong, without the URL, which may hold a password."""
     if isinstance(error, av.error.ExitError):  # PyAV's time-out
         return "nothing came in time"
     return getattr(error, "strerror", None) or str(error)

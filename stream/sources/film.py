@@ -244,7 +244,7 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
 
 
 def _rate(video: av.VideoStream) -> Fraction:
-    """Frames a second: the average, but where that is a clock (60000 of raw DV, FFmpeg 8)."""
+    """Returns the average frames a second, unless that is a clock (60000 of raw DV, FFmpeg 8)."""
     known = [rate for rate in (video.average_rate, video.guessed_rate, video.base_rate) if rate]
     return next((rate for rate in known if rate <= _MOST_FPS), next(iter(known), Fraction(25)))
 

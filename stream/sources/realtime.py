@@ -43,7 +43,6 @@ class RealtimeSource(Source):
         self._clock = FilmClock()
 
     def now(self) -> float:
-        """The time on the frames' own timeline: `now() - frame.time` is a frame's age."""
         return self._clock.now()
 
     def __iter__(self) -> Iterator[Item]:
@@ -78,7 +77,7 @@ class RealtimeSource(Source):
         return film
 
     def _length(self, item: Item) -> float:
-        """How long an item plays: sound may end after the picture, and starts after it again."""
+        """Returns how long an item plays: sound may end after the picture."""
         if item.duration and item.time_base:
             return float(item.duration * item.time_base)
         return float(1 / self.info.rate)

@@ -77,7 +77,6 @@ class ReconnectingSource(Source):
         self.clock = LiveClock()
 
     def now(self) -> float:
-        """The time on the frames' own timeline: `now() - frame.time` is a frame's age."""
         return self.clock.now()
 
     def __iter__(self) -> Iterator[Item]:
@@ -142,7 +141,7 @@ class ReconnectingSource(Source):
             self._reconnect(arrived, reason)
 
     def _read(self, arrived: Channel[Item]) -> Iterator[Item]:
-        """What one connection yields, until it ends or fails."""
+        """Yields what one connection gives, until it ends or fails."""
         video = picture_of(self._connection)
         sounds = {s.index: s for s in self._connection.streams.audio if self._same(s)}
         context = video.codec_context
@@ -185,7 +184,7 @@ class ReconnectingSource(Source):
         return packet
 
     def _same(self, sound: Any) -> bool:
-        """Whether a sound track is the one that was there at first: the sinks know that one."""
+        """Whether a sound track is as it was at first, which is how the sinks know it."""
         first = self._streams.get(sound.index)
         if first is not None and first.type == "audio" and kind_of(first) == kind_of(sound):
             return True
