@@ -1,4 +1,4 @@
-"""RTMP's two layers (Adobe's specification 1.0): messages cut into chunks, and commands in AMF0."""
+"""Cuts RTMP's messages into chunks, and codes its commands in AMF0 (Adobe's specification 1.0)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def chunks(channel: int, kind: int, stream: int, ms: int, body: bytes, chunk_byt
 
 @dataclass
 class _Channel:
-    """What a chunk of this channel need not say again."""
+    """Keeps what the next chunk of a channel leaves out."""
 
     late: bool = False  # whether its time stands behind each header
     length: int = 0

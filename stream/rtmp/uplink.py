@@ -1,4 +1,4 @@
-"""Publishing over RTMP (YouTube, Twitch, nginx-rtmp, MediaMTX): H.264 and AAC in FLV's wrapping.
+"""Publishes over RTMP (YouTube, Twitch, nginx-rtmp, MediaMTX): H.264 and AAC as FLV wraps them.
 
 FFmpeg's own RTMP is not used: PyAV opens its outputs without any time-out, holding the interpreter
 lock, so that a server that says nothing would stop the whole program.
@@ -17,7 +17,7 @@ from kinemacolor.stream.errors import SinkError
 from kinemacolor.stream.rtmp import message
 from kinemacolor.stream.rtmp.message import BadRtmp, Reader, amf, chunks, parse_amf
 from kinemacolor.stream.rtsp.nal import PPS, SPS, ParameterSets
-from kinemacolor.stream.rtsp.publisher import Uplink
+from kinemacolor.stream.rtsp.publisher import Uplink, received
 from kinemacolor.stream.rtsp.tracks import AudioTrack, VideoTrack
 
 _CHUNK_BYTES = 4096
@@ -148,7 +148,7 @@ class RtmpUplink(Uplink):
 
     def _answer_to(self, number: int) -> list[Any]:
         while True:
-            for answer in self._answers_in(self._received()):
+            for answer in self._answers_in(received(self._socket)):
                 if answer[:2] == ["_result", number]:
                     return answer
                 if answer[:2] == ["_error", number]:
@@ -156,7 +156,7 @@ class RtmpUplink(Uplink):
 
     def _await_start(self) -> None:
         while True:
-            for answer in self._answers_in(self._received()):
+            for answer in self._answers_in(received(self._socket)):
                 if answer[:1] != ["onStatus"]:
                     continue
                 if _status(answer).get("code") == "NetStream.Publish.Start":
@@ -169,7 +169,7 @@ class RtmpUplink(Uplink):
         self._socket.settimeout(0)
         try:
             while len(data) < _MOST_SAID:
-                data += self._received()
+                data += received(self._socket)
         except (BlockingIOError, ssl.SSLWantReadError):
             pass
         finally:
@@ -208,16 +208,7 @@ class RtmpUplink(Uplink):
     def _exactly(self, count: int) -> bytes:
         data = b""
         while len(data) < count:
-            more = self._socket.recv(count - len(data))
-            if not more:
-                raise ConnectionResetError("the server closed the connection")
-            data += more
-        return data
-
-    def _received(self) -> bytes:
-        data = self._socket.recv(65536)
-        if not data:
-            raise ConnectionResetError("the server closed the connection")
+            data += received(self._socket, count - len(data))
         return data
 
 

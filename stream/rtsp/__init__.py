@@ -1,4 +1,4 @@
-"""An RTSP server of our own: takes encoded access units, serves any number of players."""
+"""Serves encoded access units over RTSP to any number of players."""
 
 from kinemacolor.stream.rtsp.auth import Credentials
 from kinemacolor.stream.rtsp.broadcast import Stats

@@ -15,7 +15,7 @@ Verdict = Literal["accepted", "stale", "refused"]
 _PARAMETER = re.compile(
     r'([A-Za-z0-9_-]{1,32})\s*=\s*(?:"((?:[^"\\]|\\.){0,2048})"|([^",\s]{1,512}))'
 )
-_HASHES: dict[str, Callable[[bytes], str]] = {
+HASHES: dict[str, Callable[[bytes], str]] = {
     "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),
     "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
 }
@@ -55,16 +55,11 @@ class Gate:
         return [
             f'Digest realm="{self._realm}", nonce="{self._nonce}", '
             f'qop="auth", algorithm={algorithm}{tail}'
-            for algorithm in _HASHES
+            for algorithm in HASHES
         ]
 
     def check(
-        self,
-        method: str,
-        authorization: str,
-        now_seconds: float,
-        *,
-        is_ours: Callable[[str], bool],
+        self, method: str, authorization: str, now_seconds: float, *, is_ours: Callable[[str], bool]
     ) -> Verdict:
         """Judges an Authorization header; `is_ours` says whether its URI is on this stream.
 
@@ -75,7 +70,7 @@ class Gate:
         if scheme.lower() != "digest":
             return "refused"
         given = parse_parameters(rest)
-        hashed = _HASHES.get(given.get("algorithm", "MD5").upper())
+        hashed = HASHES.get(given.get("algorithm", "MD5").upper())
         if hashed is None or not is_ours(given.get("uri", "")):
             return "refused"
         expected = digest_response(

@@ -1,4 +1,4 @@
-"""What all connections share: the tracks, the viewers, the counters. Lives on the server's loop."""
+"""Holds what all connections share: tracks, viewers, counters. Runs on the server's loop."""
 
 from __future__ import annotations
 
@@ -66,8 +66,6 @@ class Broadcast:
         self._timeline = Timeline()
         self._media_zero: float | None = None
 
-    # -- tracks and units ---------------------------------------------------------------------
-
     @property
     def tracks(self) -> dict[int, VideoTrack | AudioTrack]:
         """The tracks that can be described by now."""
@@ -130,8 +128,6 @@ class Broadcast:
             self._on_key_request()
         except Exception:
             logger.exception("the publisher's key frame callback failed")
-
-    # -- viewers ------------------------------------------------------------------------------
 
     def admit(self, address: str) -> bool:
         """Whether one more connection from an address is within the rate."""

@@ -1,4 +1,4 @@
-"""How much one viewer, one connection or one address may ask of the server."""
+"""Bounds what one viewer, one connection or one address may ask of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RTSP 1.0 requests out of bytes and responses into bytes (RFC 2326), without any I/O."""
+"""Reads RTSP 1.0 requests out of bytes and writes responses (RFC 2326), without any I/O."""
 
 from __future__ import annotations
 

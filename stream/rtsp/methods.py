@@ -1,4 +1,4 @@
-"""What each RTSP method answers on one connection (RFC 2326, 10)."""
+"""Answers each RTSP method on one connection (RFC 2326, 10)."""
 
 from __future__ import annotations
 
@@ -228,9 +228,7 @@ class Methods:
         rtp, rtcp = ((host, port, *scope) for port in offer.ports)
         before = session.legs[track].outlet if track in session.legs else None
         self._broadcast.listen(
-            session,
-            rtcp,
-            instead_of=before.rtcp_address if isinstance(before, UdpOutlet) else None,
+            session, rtcp, instead_of=before.rtcp_address if isinstance(before, UdpOutlet) else None
         )
         outlet = UdpOutlet(pair, rtp, rtcp, self._broadcast.dropped)
         return outlet, format_udp(offer.ports, pair.ports, ssrc)

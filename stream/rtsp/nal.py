@@ -1,4 +1,4 @@
-"""NAL units of H.264 out of access units and extradata (ITU-T H.264 Annex B; ISO/IEC 14496-15)."""
+"""Cuts H.264 into NAL units (ITU-T H.264 Annex B; ISO/IEC 14496-15)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two ways packets leave for a viewer: on its RTSP connection, or as datagrams."""
+"""Sends packets to a viewer: on its RTSP connection, or as datagrams."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UDP_BACKLOG_BYTES = 1 << 20
 
 
 class Outlet(Protocol):
-    """Where one track of one viewer goes."""
+    """Takes the packets of one track for one viewer."""
 
     async def send(self, packets: list[bytes]) -> None:
         """Sends RTP packets; waits while the way is full."""
@@ -26,8 +26,8 @@ class Outlet(Protocol):
         """Sends one RTCP packet, without waiting."""
 
 
-class TcpOutlet:
-    """Packets between the responses on the RTSP connection (RFC 2326, 10.12)."""
+class TcpOutlet(Outlet):
+    """Writes packets between the responses on the RTSP connection (RFC 2326, 10.12)."""
 
     def __init__(self, writer: asyncio.StreamWriter, channels: tuple[int, int]) -> None:
         self._writer = writer
@@ -44,8 +44,8 @@ class TcpOutlet:
         self._writer.write(head + packet)
 
 
-class UdpOutlet:
-    """Datagrams to the two ports a viewer named, at the address it asked from."""
+class UdpOutlet(Outlet):
+    """Sends datagrams to the two ports a viewer named, at the address it asked from."""
 
     def __init__(
         self,

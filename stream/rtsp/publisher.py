@@ -1,7 +1,8 @@
-"""What takes coded pictures and sound: a server of our own, or the way to somebody else's."""
+"""The protocols of what takes coded pictures and sound: our server, or a way to another one."""
 
 from __future__ import annotations
 
+import socket
 from typing import Protocol
 
 from kinemacolor.stream.rtsp.tracks import AudioTrack, VideoTrack
@@ -42,3 +43,11 @@ class Uplink(Protocol):
     ) -> None: ...
     def send_audio(self, audio: AudioTrack, data: bytes, seconds: float) -> None: ...
     def close(self) -> None: ...
+
+
+def received(connection: socket.socket, most_bytes: int = 65536) -> bytes:
+    """Waits for what a server says. Raises OSError, also when it closed the connection."""
+    data = connection.recv(most_bytes)
+    if not data:
+        raise ConnectionResetError("the server closed the connection")
+    return data

@@ -1,4 +1,4 @@
-"""RTP packets and RTCP reports of one track as one viewer gets it (RFC 3550)."""
+"""Makes RTP packets and RTCP reports of one track for one viewer (RFC 3550)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SENDER_REPORT, RECEIVER_REPORT, DESCRIPTION, GOODBYE = 200, 201, 202, 203
 
 @dataclass(slots=True)
 class RtpStream:
-    """One track's numbering for one viewer.
+    """Numbers one track's packets for one viewer.
 
     Each viewer has its own, so that units skipped for a slow viewer leave no gap in its sequence
     numbers, and one viewer's numbers say nothing about another's.

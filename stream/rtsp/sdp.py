@@ -1,4 +1,4 @@
-"""The session description that DESCRIBE answers (RFC 4566; RFC 6184, 8.2.1; RFC 3640, 4.1)."""
+"""Writes the session description (RFC 4566; RFC 6184, 8.2.1; RFC 3640, 4.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The RTSP server: a thread with an event loop of its own, fed from the thread that encodes."""
+"""Serves RTSP on a thread with an event loop of its own, fed from the thread that encodes."""
 
 from __future__ import annotations
 
@@ -84,8 +84,6 @@ class RtspServer(Publisher):
         self._behind = False
         self._lock = threading.Lock()
 
-    # -- life ---------------------------------------------------------------------------------
-
     def start(self) -> None:
         """Binds and serves; returns once viewers can connect.
 
@@ -133,8 +131,6 @@ class RtspServer(Publisher):
     def stats(self) -> Stats:
         """Takes a snapshot of the counters, from any thread."""
         return self._broadcast.stats(connections=len(self._connections))
-
-    # -- publishing, from another thread ------------------------------------------------------
 
     def set_video(self, extradata: bytes | None = None) -> None:
         """Declares H.264 video; viewers are asked to come back until SPS and PPS are known."""
@@ -186,8 +182,6 @@ class RtspServer(Publisher):
                 return
             self._pending += 1
             self._loop.call_soon_threadsafe(self._take, track, payloads, pts_seconds, is_key)
-
-    # -- on the loop --------------------------------------------------------------------------
 
     def _take(self, track: int, payloads: list[bytes], pts_seconds: float, is_key: bool) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""One viewer: its tracks, its state, and the task that sends to it."""
+"""Keeps one viewer's tracks and state, and sends to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is being served: the tracks, and the units that travel on them."""
+"""Describes what is served: the tracks, and the units that travel on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Transport header: what a client proposes and what is answered (RFC 2326, 12.39)."""
+"""Reads the Transport header that a client sends and writes the answer's (RFC 2326, 12.39)."""
 
 from __future__ import annotations
 

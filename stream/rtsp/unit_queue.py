@@ -1,4 +1,4 @@
-"""What waits to be sent to one viewer; a slow viewer skips to a key frame and delays nobody."""
+"""Queues what one viewer is sent; a slow viewer skips to a key frame and delays nobody."""
 
 from __future__ import annotations
 

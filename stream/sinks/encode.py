@@ -1,4 +1,4 @@
-"""Which encoder makes the output, with which settings."""
+"""Chooses the encoder of an output, and its settings."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def add_video_stream(
     except (ValueError, av.error.FFmpegError) as error:
         raise BadSink(f"{encoder} does not fit into {container.format.name}: {error}") from error
     context = stream.codec_context
-    context.width, context.height = frame.width, frame.height
+    tag(context, frame)
     context.pix_fmt = encoder_pix_fmt(encoder, frame.format.name)
     # Frames keep their own pts; the rate above only guides rate control. AVI and MPEG-1 and -2
     # alone count in frames; AVI would fill a finer time base with empty ones.
@@ -159,10 +159,15 @@ def add_video_stream(
     context.time_base = stream.time_base = time_base
     # The last frame of a film ends when the source's does, not after an average frame.
     context.flags |= Flags.frame_duration
-    context.colorspace, context.color_range = frame.colorspace, frame.color_range
-    context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
     context.thread_type = "AUTO"
     if encoder in ("mjpeg", "mpeg4"):
         context.flags |= Flags.qscale
         context.global_quality = 2 * _QP_TO_LAMBDA
     return stream
+
+
+def tag(context: Any, frame: av.VideoFrame) -> None:
+    """Sets an encoder to a frame's size and color."""
+    context.width, context.height = frame.width, frame.height
+    context.colorspace, context.color_range = frame.colorspace, frame.color_range
+    context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc

@@ -1,4 +1,4 @@
-"""The file that takes a film: whole under its own name, or not there."""
+"""Writes a film to a file that has its name only when it is whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One open film file: its container, its encoder and the copies of its source's other streams."""
+"""Writes one film file: container, encoder, and copies of the source's other streams."""
 
 from __future__ import annotations
 

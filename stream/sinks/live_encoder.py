@@ -1,4 +1,4 @@
-"""H.264 for viewers who watch now: no frame is held back, and any of them can begin soon."""
+"""Encodes H.264 for viewers who watch now: it holds no frame back, and a key frame comes soon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kinemacolor.stream.address import SinkAddress
 from kinemacolor.stream.errors import BadSink, SinkError
 from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.rtsp.nal import IDR, split_annex_b
-from kinemacolor.stream.sinks.encode import choose_encoder, encoder_settings
+from kinemacolor.stream.sinks.encode import choose_encoder, encoder_settings, tag
 
 KEY_SECONDS = 1.0  # between key frames: as long as a new viewer waits at most
 # Beside the common settings; what each encoder calls "do not hold frames back".
@@ -103,11 +103,9 @@ class LiveEncoder:
 
     def _open(self, frame: av.VideoFrame) -> Any:
         context: Any = av.CodecContext.create(self.encoder, "w")
-        context.width, context.height = frame.width, frame.height
+        tag(context, frame)
         context.pix_fmt = frame.format.name
         context.time_base, context.framerate = frame.time_base, self._rate
-        context.colorspace, context.color_range = frame.colorspace, frame.color_range
-        context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
         context.options = self._settings
         context.open()
         return context

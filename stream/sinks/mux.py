@@ -1,4 +1,4 @@
-"""`hls:folder`, `mpegts:-`, `udp://`: for web players, for the next program, for a network."""
+"""Writes `hls:folder`, `mpegts:-` and `udp://`: for web players, other programs, a network."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def open_transport_sink(
 
 
 class MuxSink(Sink):
-    """H.264 without delay in a container that can be joined at any key frame; sound is copied.
+    """Writes H.264 without delay into a container that players join at any key frame; copies sound.
 
     Args:
         format, target, layout: FFmpeg's muxer, where it writes, and the muxer's options.
@@ -172,7 +172,7 @@ class MuxSink(Sink):
 
 
 class _Files:
-    """The files that FFmpeg's HLS muxer opens; it does not ask whether they could be written."""
+    """Opens the files of FFmpeg's HLS muxer, which does not ask whether they could be written."""
 
     def __init__(self) -> None:
         self.error: OSError | None = None  # the first

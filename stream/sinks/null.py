@@ -1,4 +1,4 @@
-"""Nowhere: for measuring the pipeline without an encoder."""
+"""The sink that writes nothing."""
 
 from __future__ import annotations
 

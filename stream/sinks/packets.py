@@ -1,4 +1,4 @@
-"""Times of encoded packets: those that an encoder got wrong, and those that go back."""
+"""Mends the times of encoded packets that are wrong, and finds those that go back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def with_decode_times(packets: Sequence[av.Packet]) -> Sequence[av.Packet]:
 
 
 class Onward:
-    """The time of the last packet of each stream: no muxer goes back in it.
+    """Keeps the time of the last packet of each stream: muxers refuse one that is earlier.
 
     Where a film that loops begins again, its sound does so: an encoder's priming lies before zero.
     """

@@ -1,4 +1,4 @@
-"""The name that an output has until it is whole: a run's own, so that no other is harmed."""
+"""Names an output until it is whole; each run has a name of its own, and harms no other."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""RTSP out: the result served to any number of viewers, or pushed to a server that does."""
+"""Serves the result over RTSP to any number of viewers, or pushes it to another server."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,7 @@ def open_push_sink(
     only_aac = isinstance(address, RtmpPush)
     connect = partial(RtmpUplink, address) if only_aac else partial(RtspUplink, address)
     pusher = Pusher(
-        str(address),
-        connect,
-        on_key_request=encoder.ask_for_key,
-        timeout_seconds=timeout_seconds,
+        str(address), connect, on_key_request=encoder.ask_for_key, timeout_seconds=timeout_seconds
     )
     return PublishSink(source, encoder, pusher, only_aac=only_aac)
 
@@ -112,12 +110,7 @@ class PublishSink(Sink):
     follows_size = True  # players of H.264 take new parameter sets with any key frame
 
     def __init__(
-        self,
-        source: Source,
-        encoder: LiveEncoder,
-        publisher: Publisher,
-        *,
-        only_aac: bool = False,
+        self, source: Source, encoder: LiveEncoder, publisher: Publisher, *, only_aac: bool = False
     ) -> None:
         self._encoder = encoder
         self.publisher = publisher
@@ -125,10 +118,15 @@ class PublishSink(Sink):
         self.description = f"{encoder.description}, {publisher.url}"
         self._to_aac: AacEncoder | None = None
         publisher.set_video()
-        if only_aac:
-            self._sound, self._to_aac = _aac_of(source)
-        else:
-            self._sound = _sound_of(source)
+        self._sound = _sound_of(source, ("aac",) if only_aac else SOUNDS)
+        if self._sound is None and only_aac:
+            self._sound, self._to_aac = _made_aac(source)
+        elif self._sound is None:
+            for sound in source.container.streams.audio:
+                log.warning(
+                    "%s sound is left out: RTSP viewers get AAC, Opus, MP3, G.711 or 16-bit PCM",
+                    sound.codec_context.name,
+                )
         if self._to_aac is not None:
             publisher.set_audio(self._to_aac.track)
         elif self._sound is not None:
@@ -188,29 +186,17 @@ def adts_config(data: bytes) -> bytes:
     return ((profile + 1) << 11 | rate << 7 | channels << 3).to_bytes(2, "big")
 
 
-def _aac_of(source: Source) -> tuple[Any, AacEncoder | None]:
-    """Finds the first AAC stream; else the first sound that decodes, and what makes it AAC."""
-    sounds = list(source.container.streams.audio)
-    for sound in sounds:
-        if sound.codec_context.codec.canonical_name == "aac":
-            return sound, None
-    for sound in sounds:
+def _sound_of(source: Source, codecs: Collection[str]) -> Any:
+    """Finds the first sound stream of one of these codecs; None where there is none."""
+    sounds = source.container.streams.audio
+    return next((s for s in sounds if s.codec_context.codec.canonical_name in codecs), None)
+
+
+def _made_aac(source: Source) -> tuple[Any, AacEncoder | None]:
+    """Finds the first sound that decodes, and what makes it AAC."""
+    for sound in source.container.streams.audio:
         try:
             return sound, AacEncoder(sound)
         except SinkError as error:
             log.warning("sound is left out: %s", error)
     return None, None
-
-
-def _sound_of(source: Source) -> Any:
-    """Finds the first sound stream that viewers take as it is; None where there is none."""
-    sounds = list(source.container.streams.audio)
-    for sound in sounds:
-        if sound.codec_context.codec.canonical_name in SOUNDS:
-            return sound
-    for sound in sounds:
-        log.warning(
-            "%s sound is left out: RTSP viewers get AAC, Opus, MP3, G.711 or 16-bit PCM",
-            sound.codec_context.name,
-        )
-    return None

@@ -1,4 +1,4 @@
-"""Publishing to another server: connects, sends, and connects again when that goes away."""
+"""Publishes to another server: connects, sends, and connects again when that goes away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sound, subtitles, chapters and tags: carried from source to output without decoding."""
+"""Copies sound, subtitles, chapters and tags from source to output without decoding."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def has_adts_header(stream: Any, packet: Any) -> bool:
 
 
 class Copies:
-    """The output's copies of every stream but the video one; packets are sent to theirs.
+    """Makes the output's copies of every stream but the video one, and sends packets to them.
 
     Args:
         source, target: containers, open for reading and for writing.

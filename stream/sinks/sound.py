@@ -1,4 +1,4 @@
-"""Sound made into AAC, for ways out that take nothing else."""
+"""Makes sound into AAC, for outputs that take nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several sinks at once, each on a thread of its own: a slow one delays no other."""
+"""Writes to several sinks, each on a thread of its own: a slow one delays no other."""
 
 from __future__ import annotations
 

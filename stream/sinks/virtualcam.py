@@ -1,4 +1,4 @@
-"""`virtualcam:`: the result as a camera that Zoom, OBS and Meet can choose."""
+"""Shows the result as a camera that Zoom, OBS and Meet can choose: `virtualcam:`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`window:`: the result on the screen, with keys to look closer."""
+"""Shows the result on the screen, with keys to look closer: `window:`."""
 
 from __future__ import annotations
 

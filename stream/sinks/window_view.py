@@ -1,4 +1,4 @@
-"""The window itself, a process of its own: `python window_view.py` reads pictures from a pipe.
+"""Shows pictures from a pipe in a window, as a process of its own: `python window_view.py`.
 
 PyAV's and OpenCV's wheels each bring a libxcb, and with PyAV's loaded first a window of
 OpenCV's never opens (opencv-python 5.0, av 18.1); macOS wants windows on the main thread. So
@@ -24,7 +24,7 @@ _STEP, _MOST = 0.1, 3.0
 
 
 class View:
-    """How pictures are shown; changed by keys."""
+    """Says how pictures are shown; keys change it."""
 
     def __init__(self, snapshots: Path) -> None:
         self.paused = self.comparing = self.full_screen = self.ended = False

@@ -1,4 +1,4 @@
-"""What the system refused a sink, in the user's words."""
+"""Says in the user's words what the system refused a sink."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw coloured pictures on a pipe."""
+"""Writes raw coloured pictures to a pipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Y4MSink(Sink):
-    """YUV4MPEG2 on a pipe: raw pictures that every encoder reads. Sound is not carried."""
+    """Writes YUV4MPEG2, raw pictures that every encoder reads, to a pipe; leaves sound out."""
 
     description = "y4m"
 

@@ -1,4 +1,4 @@
-"""Cameras and screens: how each system names them, and what each can do."""
+"""Opens cameras and screens, which every system names otherwise, and lists what they can do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One timeline for a live source, whatever its own clock does."""
+"""Keeps a live source on one timeline, whatever its own clock does."""
 
 from __future__ import annotations
 

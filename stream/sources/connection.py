@@ -1,4 +1,4 @@
-"""One connection to a live source: what it holds, how it is read, when to try it again."""
+"""Describes one connection to a live source, and says when to try it again."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import av.error
 from av.codec.context import Flags
 from kinemacolor.stream.errors import BadSource
 from kinemacolor.stream.sources.clock import JUMP_SECONDS
+from kinemacolor.stream.sources.film import kinds_in
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ LONGEST_WAIT_SECONDS = 10.0  # beyond this a time has jumped
 
 @dataclass(frozen=True)
 class Backoff:
-    """How long to wait before each attempt to connect again.
+    """Says how long to wait before each attempt to connect again.
 
     Half of each wait is chance, so that many viewers of one server do not return at once.
     """
@@ -51,7 +52,7 @@ class Backoff:
 
 
 class Due:
-    """When frames that came all at once are to be shown: as far apart as their times are."""
+    """Spreads frames that came all at once: they are shown as far apart as their times are."""
 
     def __init__(self) -> None:
         self._shift: float | None = None  # the monotonic clock minus the frames' times
@@ -69,8 +70,7 @@ class Due:
 def picture_of(connection: Any) -> Any:
     """Sets the first video stream to decode without delay. Raises BadSource if there is none."""
     if not connection.streams.video:
-        kinds = ", ".join(sorted({s.type for s in connection.streams})) or "nothing"
-        raise BadSource(f"no video stream (it holds {kinds})")
+        raise BadSource(f"no video stream (it holds {kinds_in(connection)})")
     video = connection.streams.video[0]
     context = video.codec_context
     if context is None or context.width < 1 or context.pix_fmt is None:

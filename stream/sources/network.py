@@ -1,4 +1,4 @@
-"""Network sources by their URL: RTSP, RTMP, HTTP (HLS, MJPEG, files), UDP, SRT."""
+"""Opens network sources by their URL: RTSP, RTMP, HTTP (HLS, MJPEG, files), UDP, SRT."""
 
 from __future__ import annotations
 

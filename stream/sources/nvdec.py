@@ -1,4 +1,4 @@
-"""Films that NVDEC decodes and keeps on the GPU, and whether NVENC can encode what comes of them.
+"""Opens films that NVDEC decodes onto the GPU, and says whether NVENC can encode the result.
 
 No GPU has run this yet.
 """

@@ -1,4 +1,4 @@
-"""A film played as if it were live: `--realtime`, and `--loop` for a film without an end."""
+"""Plays a film as if it were live: `--realtime`, and `--loop` for a film without an end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BEHIND_SECONDS = 2.0
 
 
 class RealtimeSource(Source):
-    """Frames and sound of a film, each when it is due; when it ends, perhaps from the start.
+    """Yields frames and sound of a film, each when it is due; with `loop`, again and again.
 
     Args:
         open_film: opens the film once more for each turn.

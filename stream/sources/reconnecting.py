@@ -1,4 +1,4 @@
-"""A live source: it may go away and come back, and what is made of it never stops."""
+"""Reads a live source that may go away and come back; what it yields never stops."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Connect = Callable[[], Any]  # opens an av.container.InputContainer, with time-o
 
 
 class ReconnectingSource(Source):
-    """Frames and sound of a camera or a network stream, on one timeline that never breaks.
+    """Yields frames and sound of a camera or a network stream on one timeline that never breaks.
 
     While nothing comes the last frame is repeated, then a slate; meanwhile the source is opened
     again and again. Sizes and codecs may have changed when it is back. `container` and `video`

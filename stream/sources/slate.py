@@ -1,4 +1,4 @@
-"""The picture that stands in while a live source is away."""
+"""Makes the picture that stands in while a live source is away."""
 
 from __future__ import annotations
 
