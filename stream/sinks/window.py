@@ -1,16 +1,14 @@
-"""`window:`: the result on the screen, with keys to look closer."""
+"""Shows the result on the screen, with keys to look closer: `window:`."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-import av
 from kinemacolor.stream.errors import BadSink
 from kinemacolor.stream.handoff import Stopped
-from kinemacolor.stream.media import Item, Sink
+from kinemacolor.stream.media import Item, Sink, is_frame
 from kinemacolor.stream.sinks import window_view
 
 _CLOSE_SECONDS = 5.0
@@ -40,7 +38,7 @@ class WindowSink(Sink):
 
     def write(self, item: Item) -> None:
         """Shows a frame. Raises Stopped when the window was closed."""
-        if not isinstance(item, av.VideoFrame):
+        if not is_frame(item):
             return
         picture = item.to_ndarray(format="bgr24")
         pipe = self._process.stdin
@@ -65,10 +63,6 @@ class WindowSink(Sink):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def abandon(self, *, keep: bool) -> Path | None:
-        self.finish()
-        return None
 
     def _closed(self, error: OSError) -> None:
         assert self._process.stdout is not None
