@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kinemacolor.engine.load import load
     from kinemacolor.errors import BadOption, KinemacolorError
     from kinemacolor.stream.color.colorizer import Colorizer
+    from kinemacolor.stream.color.painter import Style
     from kinemacolor.stream.errors import (
         BadSink,
         BadSource,
@@ -51,6 +52,7 @@ _HOMES = {
     "engine.errors": ("EngineError",),
     "engine.load": ("load",),
     "stream.color.colorizer": ("Colorizer",),
+    "stream.color.painter": ("Style",),
     "errors": ("BadOption", "KinemacolorError"),
     "stream.errors": (
         "BadSink",
@@ -108,6 +110,7 @@ __all__ = [
     "SourceNotFound",
     "Span",
     "StreamError",
+    "Style",
     "Watcher",
     "colorize",
     "load",
