@@ -6,7 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime as ort
+from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.errors import BackendUnavailable, BadModel
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from numpy.typing import NDArray
 
@@ -24,7 +26,7 @@ def abilities() -> str:
     return f"{ort.__version__}, {', '.join(providers)}"
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(Backend):
     """Backend over an `onnxruntime.InferenceSession`; float32, and INT8 where a model has it."""
 
     name = "onnxruntime"
@@ -58,8 +60,8 @@ class OnnxRuntimeBackend:
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._session.run(["ab"], {"L": L})[0]
 
-    def submit(self, L: NDArray[np.float32]) -> OnnxRuntimePending:
-        return OnnxRuntimePending(self._session, L, self._worker)
+    def submit(self, inputs: Inputs) -> OnnxRuntimePending:
+        return OnnxRuntimePending(self._session, inputs.L, self._worker)
 
     def close(self) -> None:
         self._worker.shutdown()

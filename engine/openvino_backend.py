@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
+from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.errors import BackendUnavailable, BadModel
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from numpy.typing import NDArray
 
@@ -36,7 +38,7 @@ class Compiled:
     idle: list[ov.InferRequest] = field(default_factory=list)
 
 
-class OpenVINOBackend:
+class OpenVINOBackend(Backend):
     """Backend over a compiled model and a few infer requests that overlap.
 
     A run that is cancelled leaves a graph of its size half-way: OpenVINO (2026.4) then takes
@@ -83,9 +85,10 @@ class OpenVINOBackend:
         self.description = f"OpenVINO {version}, {words}, {cpu}"
 
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
+        return self.submit(Inputs(L)).result()
 
-    def submit(self, L: NDArray[np.float32]) -> OpenVINOPending:
+    def submit(self, inputs: Inputs) -> OpenVINOPending:
+        L = inputs.L
         compiled = self._of_one_size.get(L.shape) or self._any
         if compiled is None:
             compiled = self._any = self._compile()

@@ -6,6 +6,7 @@ from .engine.load import load as load
 from .errors import BadOption as BadOption
 from .errors import KinemacolorError as KinemacolorError
 from .stream.color.colorizer import Colorizer as Colorizer
+from .stream.color.painter import Style as Style
 from .stream.errors import BadSink as BadSink
 from .stream.errors import BadSource as BadSource
 from .stream.errors import NotYetError as NotYetError

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
+from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.cuda.device import Device, OutOfDeviceMemory, PyCudaDevice, import_pycuda
 from kinemacolor.engine.cuda.driver import Gpu, check_driver, find_gpu
 from kinemacolor.engine.errors import BackendUnavailable
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.engine.tensorrt.build import (
     MODULES,
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 FILE_BATCH, LIVE_BATCH = 4, 1
 
 
-class TensorRTBackend:
+class TensorRTBackend(Backend):
     """Backend over one loaded engine. Pictures of neighbouring submits share a batch.
 
     A batch starts when it is full, or when somebody asks for one of its results; so keep at
@@ -80,10 +82,10 @@ class TensorRTBackend:
         return 2 * self._batch if self._batch > 1 else 0
 
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
+        return self.submit(Inputs(L)).result()
 
-    def submit(self, L: NDArray[np.float32]) -> TensorRTPending:
-        parts, done = [], 0
+    def submit(self, inputs: Inputs) -> TensorRTPending:
+        L, parts, done = inputs.L, [], 0
         while done < len(L):
             batch = self._batch_for(L.shape[2], L.shape[3])
             number = min(len(L) - done, self.engine.capacity - batch.filled)

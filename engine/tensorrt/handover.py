@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from kinemacolor.engine.backend import Backend, Pending
 from kinemacolor.engine.errors import EngineError
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.engine.tensorrt.build import BuildProgress, BuildStopped
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 _TELL_EVERY_SECONDS = 10.0
 
 
-class Handover:
+class Handover(Backend):
     """Backend that starts as one and goes on as another when that is ready.
 
     Args:
@@ -45,18 +46,17 @@ class Handover:
         self._thread.start()
 
     @property
-    def overlap(self) -> int | None:
-        """How many pictures should be under way; None where the backend does not mind."""
-        return getattr(self._now, "overlap", None)
+    def overlap(self) -> int:
+        return self._now.overlap
 
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
+        return self.submit(Inputs(L)).result()
 
-    def submit(self, L: NDArray[np.float32]) -> Pending:
+    def submit(self, inputs: Inputs) -> Pending:
         if self._built.is_set():
             self._built.clear()
             self._switch()
-        return self._now.submit(L)
+        return self._now.submit(inputs)
 
     def close(self) -> None:
         """Gives up the build, if it still runs, and closes both backends."""
