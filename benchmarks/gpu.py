@@ -33,7 +33,7 @@ from kinemacolor.engine.spec import ModelSpec, find_model, read_spec
 from kinemacolor.engine.tensorrt.backend import Plan, find_plan, open_plan
 from kinemacolor.engine.tensorrt.build import make_logger, module_name
 from kinemacolor.engine.tensorrt.engine import LoadedEngine
-from kinemacolor.engine.tensorrt.plans import measure_fp16
+from kinemacolor.engine.tensorrt.prepare import measure_fp16
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.color.cuda_colorizer import CudaColorizer
 from kinemacolor.stream.measure.stats import Stats
@@ -231,7 +231,7 @@ def cuda_rows(backend: Backend, clips: list[Path], device: int, engine_fps: floa
                     backend,
                     steady=make_steady("live"),
                     pix_fmts=pix_fmts,
-                    overlap=getattr(backend, "overlap", None) or 3,
+                    overlap=backend.overlap or 3,
                     index=device,
                 ),
             )
@@ -251,7 +251,7 @@ def path_rows(backend: Backend, clips: list[Path]) -> Iterator[Row]:
                     backend,
                     steady=make_steady("live"),
                     pix_fmts=pix_fmts,
-                    overlap=getattr(backend, "overlap", None) or 3,
+                    overlap=backend.overlap or 3,
                 ),
             )
 

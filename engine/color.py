@@ -35,7 +35,8 @@ LUMA_WEIGHTS: dict[Colorspace, tuple[float, float]] = {
     "bt2020": (0.2627, 0.0593),
 }
 
-_DELTA = 6 / 29  # CIE 15: where the cube root of Lab gives way to a straight line
+# CIE 15: where the cube root of Lab gives way to a straight line, and the slope of L* there.
+EPSILON, KAPPA = 216 / 24389, 24389 / 27
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,7 @@ def linear_to_srgb(linear: FloatArray) -> FloatArray:
 def rgb_to_lab(rgb: FloatArray) -> FloatArray:
     """R'G'B' (..., 3), 0..1, to CIELAB (..., 3)."""
     xyz = srgb_to_linear(np.asarray(rgb)) @ RGB_TO_XYZ.T / WHITE
-    f = np.where(xyz > _DELTA**3, np.cbrt(xyz), xyz / (3 * _DELTA**2) + 4 / 29)
-    x, y, z = f[..., 0], f[..., 1], f[..., 2]
+    x, y, z = np.moveaxis(_lab_curve(xyz), -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
@@ -100,14 +100,18 @@ def lab_to_rgb(lab: FloatArray) -> FloatArray:
     lab = np.asarray(lab)
     y = (lab[..., 0] + 16) / 116
     f = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
-    xyz = np.where(f > _DELTA, f**3, 3 * _DELTA**2 * (f - 4 / 29)) * WHITE
+    xyz = np.where(f**3 > EPSILON, f**3, (116 * f - 16) / KAPPA) * WHITE
     return linear_to_srgb(xyz @ XYZ_TO_RGB.T)
 
 
 def luma_to_L(luma: FloatArray) -> FloatArray:
     """L* of the grey with this luma: Y' in 0..1 to L in 0..100, any shape."""
-    y = srgb_to_linear(np.clip(luma, 0.0, 1.0))
-    return 116 * np.where(y > _DELTA**3, np.cbrt(y), y / (3 * _DELTA**2) + 4 / 29) - 16
+    return 116 * _lab_curve(srgb_to_linear(np.clip(luma, 0.0, 1.0))) - 16
+
+
+def _lab_curve(share: FloatArray) -> FloatArray:
+    """The function f of CIE 15, of X, Y or Z as a share of white's."""
+    return np.where(share > EPSILON, np.cbrt(share), (KAPPA * share + 16) / 116)
 
 
 def rgb_to_ycbcr(rgb: FloatArray, colorspace: Colorspace) -> FloatArray:

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.cuda.driver import Gpu
 from kinemacolor.engine.errors import BackendUnavailable, EngineError
 from kinemacolor.engine.graphs.fp16 import to_fp16
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.load import choose, load
 from kinemacolor.engine.onnxruntime_backend import OnnxRuntimeBackend
 from kinemacolor.engine.spec import ModelSpec, read_spec
@@ -75,7 +77,7 @@ def test_neighbouring_submits_share_a_batch(spec: ModelSpec, reference: OnnxRunt
     trt = FakeTensorRT(device)
     backend = backend_on(device, spec, trt=trt)
     L = pictures(10)
-    pending = [backend.submit(picture[None]) for picture in L]
+    pending = [backend.submit(Inputs(picture[None])) for picture in L]
     for picture, one in zip(L, pending, strict=True):
         np.testing.assert_allclose(one.result(), reference(picture[None]), atol=1e-4)
     assert trt.batches == [4, 4, 2]
@@ -96,8 +98,8 @@ def test_a_batch_computes_before_its_results_are_asked_for(spec: ModelSpec) -> N
     """Double buffering: a full batch is under way while the next one fills."""
     device = FakeDevice()
     backend = backend_on(device, spec)
-    backend.submit(pictures(4))
-    backend.submit(pictures(2))
+    backend.submit(Inputs(pictures(4)))
+    backend.submit(Inputs(pictures(2)))
     assert device.uploads == 1  # the full one; the other waits for more pictures
     assert backend.overlap == 8
     backend(pictures(1))
@@ -126,7 +128,7 @@ def test_results_may_be_read_in_any_order(
     waiting = []
     for seed, (number, size, at_once) in enumerate(submits):
         L = pictures(number, *size, seed=seed)
-        pending = backend.submit(L)
+        pending = backend.submit(Inputs(L))
         L_before = L.copy()
         if at_once:
             np.testing.assert_allclose(pending.result(), reference(L), atol=1e-4)
@@ -140,7 +142,10 @@ def test_results_may_be_read_in_any_order(
 def test_the_caller_owns_its_results(spec: ModelSpec, reference: OnnxRuntimeBackend) -> None:
     device = FakeDevice()
     backend = backend_on(device, spec)
-    first, second = backend.submit(pictures(2, seed=1)), backend.submit(pictures(2, seed=2))
+    first, second = (
+        backend.submit(Inputs(pictures(2, seed=1))),
+        backend.submit(Inputs(pictures(2, seed=2))),
+    )
     first.result().fill(0)
     np.testing.assert_allclose(second.result(), reference(pictures(2, seed=2)), atol=1e-4)
     np.testing.assert_allclose(first.result(), reference(pictures(2, seed=1)), atol=1e-4)
@@ -411,7 +416,7 @@ def test_auto_goes_on_with_the_processor_when_the_gpu_fails_after_the_build(
     backend.close()
 
 
-class Constant:
+class Constant(Backend):
     """A backend whose every ab is one number."""
 
     precision = "fp32"
@@ -420,10 +425,7 @@ class Constant:
         self.name = self.description = f"constant {value}"
         self.spec, self.value, self.closed = spec, value, False
 
-    def __call__(self, L: np.ndarray) -> np.ndarray:
-        return np.full((len(L), 2, 1, 1), self.value, np.float32)
-
-    def submit(self, L: np.ndarray) -> Constant:
+    def submit(self, inputs: Inputs) -> Constant:
         return self
 
     def result(self) -> np.ndarray:
@@ -445,7 +447,7 @@ def test_the_processor_computes_until_the_engine_is_ready(
         finished.set()
 
     handover = Handover(first, build, lambda: second)
-    early = handover.submit(pictures(1))
+    early = handover.submit(Inputs(pictures(1)))
     assert handover.description == "constant 1"
     may_finish.set()
     finished.wait(10)

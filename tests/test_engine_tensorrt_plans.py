@@ -16,13 +16,8 @@ from kinemacolor.engine.errors import BackendUnavailable
 from kinemacolor.engine.spec import ModelSpec, read_spec
 from kinemacolor.engine.tensorrt.build import BuildProgress, Profile
 from kinemacolor.engine.tensorrt.cache import PlanCache
-from kinemacolor.engine.tensorrt.plans import (
-    _on_gpu,
-    load_or_build,
-    measure_fp16,
-    plan_key,
-    prepare,
-)
+from kinemacolor.engine.tensorrt.plans import _on_gpu, load_or_build, plan_key
+from kinemacolor.engine.tensorrt.prepare import measure_fp16, prepare
 
 from tests.fake_driver import driver, ffmpeg_takes
 from tests.networks import annealed_model
@@ -137,8 +132,8 @@ def build_beside_another(model: Path, folder: Path, told: multiprocessing.Queue[
         def emit(self, record: logging.LogRecord) -> None:
             told.put(record.getMessage())
 
-    logging.getLogger("engine").addHandler(Tell())
-    logging.getLogger("engine").setLevel(logging.INFO)
+    logging.getLogger("kinemacolor.engine").addHandler(Tell())
+    logging.getLogger("kinemacolor.engine").setLevel(logging.INFO)
     plan(tensorrt_rtx, read_spec(model), PlanCache(folder))
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.stream.color.colorizer import FIRST_LOOK, Colorizer
 from kinemacolor.stream.color.degrade import BUSY, Degrade
@@ -28,7 +30,7 @@ PERIOD, LIMIT = 0.04, 0.2
 
 
 @dataclass
-class Slow:
+class Slow(Backend):
     """A network whose every picture has one colour, known after so many more looks at it."""
 
     looks: int
@@ -42,11 +44,8 @@ class Slow:
     def spec(self) -> ModelSpec:
         return ModelSpec(Path("s.onnx"), "s", fixed_size=self.fixed_size)
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
-
-    def submit(self, L: NDArray[np.float32]) -> Answer:
-        self.submitted.append(Answer(self.looks, L.shape[2:], 10.0 * len(self.submitted)))
+    def submit(self, inputs: Inputs) -> Answer:
+        self.submitted.append(Answer(self.looks, inputs.L.shape[2:], 10.0 * len(self.submitted)))
         return self.submitted[-1]
 
     def close(self) -> None:
@@ -150,8 +149,8 @@ def test_elsewhere_every_frame_waits_for_its_own(without: str) -> None:
 
 def test_an_error_in_the_background_is_an_error() -> None:
     class Failing(Slow):
-        def submit(self, L: NDArray[np.float32]) -> Answer:
-            answer = super().submit(L)
+        def submit(self, inputs: Inputs) -> Answer:
+            answer = super().submit(inputs)
             if len(self.submitted) == 2:
                 answer.result = _fail  # type: ignore[method-assign]
             return answer

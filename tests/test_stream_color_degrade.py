@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.color.degrade import PATIENCE_SECONDS, Degrade, Step
@@ -197,7 +199,7 @@ def test_a_smaller_input_keeps_the_shape_and_the_models_multiple(
     assert small.input_size(*size, share=share) in ((32, 32), (32, 64), (64, 32))
 
 
-class Sleeper:
+class Sleeper(Backend):
     """A network that sleeps for so long, in proportion to its input."""
 
     name = description = "sleeper"
@@ -209,11 +211,8 @@ class Sleeper:
         self.spec = ModelSpec(Path("s.onnx"), "s", fixed_size=fixed_size)
         self.sizes: list[tuple[int, int]] = []
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
-
-    def submit(self, L: NDArray[np.float32]) -> Sleeping:
-        height, width = L.shape[2:]
+    def submit(self, inputs: Inputs) -> Sleeping:
+        height, width = inputs.L.shape[2:]
         self.sizes.append((height, width))
         return Sleeping(self.seconds * height * width / 256**2, (1, 2, height // 4, width // 4))
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
+from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.cuda.device import Device, OutOfDeviceMemory, PyCudaDevice, import_pycuda
 from kinemacolor.engine.cuda.driver import Gpu, check_driver, find_gpu
 from kinemacolor.engine.errors import BackendUnavailable
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.engine.tensorrt.build import (
     MODULES,
@@ -39,11 +41,11 @@ log = logging.getLogger(__name__)
 FILE_BATCH, LIVE_BATCH = 4, 1
 
 
-class TensorRTBackend:
+class TensorRTBackend(Backend):
     """Backend over one loaded engine. Pictures of neighbouring submits share a batch.
 
-    A batch starts when it is full, or when somebody asks for one of its results; so keep at
-    least `overlap` pictures under way, or every batch holds a single one.
+    A batch starts when it is full, or when a result of it is asked for. With fewer than `overlap`
+    pictures under way, every batch holds a single one.
 
     Args:
         batch: pictures in a batch; shrinks, and says so, where device memory does not suffice.
@@ -73,16 +75,14 @@ class TensorRTBackend:
 
     @property
     def overlap(self) -> int:
-        """How many pictures should be under way: one batch computes while the next fills.
+        """Two batches of pictures: one computes while the next fills.
 
-        A batch of one starts at once: whoever waits for each picture need not have another.
+        A batch of one starts at once, so that no other picture is needed.
         """
         return 2 * self._batch if self._batch > 1 else 0
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
-
-    def submit(self, L: NDArray[np.float32]) -> TensorRTPending:
+    def submit(self, inputs: Inputs) -> TensorRTPending:
+        L = inputs.L
         parts, done = [], 0
         while done < len(L):
             batch = self._batch_for(L.shape[2], L.shape[3])

@@ -12,6 +12,7 @@ from typing import Any, cast
 import av
 import numpy as np
 from kinemacolor.engine.backend import Backend, Background, Pending
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.stream.color.chroma import Upsample, chroma_guide, chroma_planes, extract_L, resize
 from kinemacolor.stream.color.degrade import Degrade
 from kinemacolor.stream.color.frames import (
@@ -188,7 +189,7 @@ class Colorizer:
             size = self.backend.spec.input_size(
                 frame.width, frame.height, turns=work.turns, share=FIRST_LOOK
             )
-            self.backend.submit(resize(work.L, *size[::-1])[None, None]).result()
+            self.backend(resize(work.L, *size[::-1])[None, None])
 
     def close(self) -> None:
         """Frees what the colorizer holds; the backend is the caller's."""
@@ -252,12 +253,12 @@ class Colorizer:
         self._drop_late()  # a new shot has no use for it, and needs all of the processor
         share = 1.0 if self.degrade is None else self.degrade.area_share
         if want is Want.SOON and self._in_background:
-            pending = self.backend.submit(shown(share)[None, None])
+            pending = self.backend.submit(Inputs(shown(share)[None, None]))
             self._late = Late(cast(Background, pending), time.perf_counter())
             return None, False
         rough = self._in_background and takes_any_size(self.backend)
         share *= FIRST_LOOK if rough else 1
-        return self.backend.submit(shown(share)[None, None]), rough
+        return self.backend.submit(Inputs(shown(share)[None, None])), rough
 
     @property
     def _in_background(self) -> bool:
