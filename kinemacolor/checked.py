@@ -20,7 +20,8 @@ class Words:
     Attributes:
         flags: on the command line, the last one in messages; an option that begins with `--no-`
             turns its field off.
-        parse: makes the value of what was written; raises BadOption.
+        parse: makes the value of what was written; raises BadOption. For a tuple of any length the
+            option may be given again and again, and `parse` makes one of its values.
         low, high: the least and the greatest value.
     """
 
@@ -48,9 +49,13 @@ class Checked:
 
 
 def described(group: type[Any]) -> Iterator[tuple[str, Words]]:
-    """Yields the name and the words of every option of a group."""
+    """Yields the name and the words of every option of a group.
+
+    A field that is not an `option` is Python's alone: no command has it, and nothing checks it.
+    """
     for each in fields(group):
-        yield each.name, each.metadata["words"]
+        if "words" in each.metadata:
+            yield each.name, each.metadata["words"]
 
 
 def flag_of(group: type[Any], name: str) -> str:
