@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -42,10 +41,9 @@ class Checked:
     """Options that say at once what is wrong with them. Raises BadOption on construction."""
 
     def __post_init__(self) -> None:
+        types = types_of(type(self))
         for name, words in described(type(self)):
-            _check(
-                flag_of(type(self), name), getattr(self, name), types_of(type(self))[name], words
-            )
+            _check(flag_of(type(self), name), getattr(self, name), types[name], words)
 
 
 def described(group: type[Any]) -> Iterator[tuple[str, Words]]:
@@ -59,14 +57,13 @@ def described(group: type[Any]) -> Iterator[tuple[str, Words]]:
 
 
 def flag_of(group: type[Any], name: str) -> str:
-    """The option's name on the command line."""
+    """Returns the option's name on the command line."""
     words: Mapping[str, Words] = dict(described(group))
     return words[name].flags[-1] if words[name].flags else "--" + name.replace("_", "-")
 
 
-@cache
 def types_of(group: type[Any]) -> dict[str, Any]:
-    """The types of a dataclass's fields, by name."""
+    """Returns the types of a dataclass's fields, by name."""
     return get_type_hints(group)
 
 
@@ -95,7 +92,7 @@ def _check(flag: str, value: Any, kind: Any, words: Words) -> None:
 
 
 def _choices(kind: Any) -> tuple[tuple[str, ...], tuple[type, ...]]:
-    """The words that a type allows, and the other types."""
+    """Returns the words that a type allows, and its other types."""
     if get_origin(kind) is Literal:
         return get_args(kind), ()
     if isinstance(kind, UnionType) or get_origin(kind) not in (None, tuple):
