@@ -20,12 +20,12 @@ from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.load import choose, load
 from kinemacolor.engine.onnxruntime_backend import OnnxRuntimeBackend
 from kinemacolor.engine.spec import ModelSpec, read_spec
-from kinemacolor.engine.tensorrt.backend import Plan, TensorRTBackend, find_plan, open_plan
+from kinemacolor.engine.tensorrt.backend import TensorRTBackend, find_plan, open_plan
 from kinemacolor.engine.tensorrt.build import BuildStopped, Profile, build_plan, make_logger
 from kinemacolor.engine.tensorrt.cache import PlanCache
 from kinemacolor.engine.tensorrt.engine import LoadedEngine, PlanRejected
 from kinemacolor.engine.tensorrt.handover import Handover
-from kinemacolor.engine.tensorrt.plans import plan_key
+from kinemacolor.engine.tensorrt.plans import Plan
 
 from tests.conftest import has_nvidia_gpu
 from tests.fake_tensorrt import FakeDevice, FakeLogger, FakeTensorRT
@@ -283,9 +283,8 @@ class OnnxPlan(Plan):
 
 
 def plan_for(spec: ModelSpec, folder: Path, device: FakeDevice, name: str = "tensorrt") -> OnnxPlan:
-    trt, profile = FakeTensorRT(device, name=name), Profile()
-    key = plan_key(trt, spec, GPU, precision="fp16", profile=profile)  # type: ignore[arg-type]
-    return OnnxPlan(trt, GPU, spec, "fp16", profile, key, PlanCache(folder))  # type: ignore[arg-type]
+    trt = FakeTensorRT(device, name=name)
+    return OnnxPlan(trt, GPU, spec, "fp16", Profile(), PlanCache(folder))  # type: ignore[arg-type]
 
 
 def test_a_plan_that_tensorrt_rejects_is_built_once_more(

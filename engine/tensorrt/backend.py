@@ -9,30 +9,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.cuda.device import Device, OutOfDeviceMemory, PyCudaDevice, import_pycuda
-from kinemacolor.engine.cuda.driver import Gpu, check_driver, find_gpu
+from kinemacolor.engine.cuda.driver import check_driver, find_gpu
 from kinemacolor.engine.errors import BackendUnavailable
 from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.engine.tensorrt.build import (
     MODULES,
-    EnginePrecision,
     OnProgress,
-    Profile,
     cuda_major,
     load_tensorrt,
     make_logger,
     module_name,
-    precision_for,
-    profile_for,
 )
-from kinemacolor.engine.tensorrt.cache import PlanCache, PlanKey
+from kinemacolor.engine.tensorrt.cache import PlanCache
 from kinemacolor.engine.tensorrt.engine import LoadedEngine, PlanRejected, Slot
-from kinemacolor.engine.tensorrt.plans import LARGEST_BATCH, load_or_build, plan_key
+from kinemacolor.engine.tensorrt.plans import Plan, plan_for
 from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
@@ -192,37 +187,6 @@ class TensorRTPending:
         )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """All that is needed to load an engine: made ahead, perhaps on another thread."""
-
-    trt: ModuleType
-    gpu: Gpu
-    spec: ModelSpec
-    precision: EnginePrecision
-    profile: Profile
-    key: PlanKey
-    cache: PlanCache
-
-    def is_built(self) -> bool:
-        return self.cache.find(self.key).plan is not None
-
-    def load_or_build(
-        self, on_progress: OnProgress | None = None, on_wait: Callable[[], None] | None = None
-    ) -> bytes:
-        """Returns the plan's bytes. Raises BadModel, BuildFailed, or what the callbacks raise."""
-        return load_or_build(
-            self.trt,
-            self.spec,
-            self.key,
-            self.profile,
-            self.cache,
-            gpu=self.gpu,
-            on_progress=on_progress,
-            on_wait=on_wait,
-        )
-
-
 def find_plan(
     spec: ModelSpec,
     *,
@@ -246,10 +210,7 @@ def find_plan(
         )
     trt = load_tensorrt(modules)
     check_driver(gpu, cuda_major(trt), module_name(trt))
-    chosen = precision_for(spec, precision)
-    profile = profile_for(spec, batch=LARGEST_BATCH)
-    key = plan_key(trt, spec, gpu, precision=chosen, profile=profile)
-    return Plan(trt, gpu, spec, chosen, profile, key, cache or PlanCache())
+    return plan_for(trt, gpu, spec, precision, cache)
 
 
 def open_plan(
@@ -265,11 +226,13 @@ def open_plan(
 
     Raises BackendUnavailable, BadModel or BuildFailed.
     """
+    gpu = plan.gpu
+    assert gpu is not None  # `find_plan` finds one
     blob, was_built = plan.load_or_build(on_progress), False
     while True:
-        device = device or PyCudaDevice(plan.gpu.index)
+        device = device or PyCudaDevice(gpu.index)
         try:
-            kept = plan.cache.jit(plan.key, plan.gpu.name)
+            kept = plan.cache.jit(plan.key, gpu.name)
             logger = make_logger(plan.trt)
             engine = LoadedEngine(plan.trt, blob, device, logger=logger, jit=kept)
         except PlanRejected as error:
@@ -286,13 +249,13 @@ def open_plan(
     def keep_kernels(engine: LoadedEngine) -> None:
         finished = engine.jit()
         if finished is not None and finished != kept:
-            plan.cache.store_jit(plan.key, plan.gpu.name, finished)
+            plan.cache.store_jit(plan.key, gpu.name, finished)
 
     return TensorRTBackend(
         plan.spec,
         engine,
         precision=plan.precision,
-        description=f"{module_name(plan.trt)}, {plan.precision}, {plan.gpu.name}",
+        description=f"{module_name(plan.trt)}, {plan.precision}, {gpu.name}",
         batch=batch,
         on_close=keep_kernels,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 
 from kinemacolor.engine.cuda.device import PyCudaDevice
@@ -21,6 +23,8 @@ from kinemacolor.engine.tensorrt.build import (
     is_rtx,
     module_name,
     needs_own_plan,
+    precision_for,
+    profile_for,
 )
 from kinemacolor.engine.tensorrt.cache import PlanCache, PlanKey, file_sha256
 
@@ -30,78 +34,81 @@ LARGEST_BATCH = 8
 _CONVERSIONS = {"fp16": fp16.CONVERSION, "fp32": "none", "int8": int8.CONVERSION}
 
 
-def plan_key(
-    trt: ModuleType,
-    spec: ModelSpec,
-    gpu: Gpu | None,
-    *,
-    precision: EnginePrecision,
-    profile: Profile,
-) -> PlanKey:
-    """What the plan depends on. A plan of TensorRT for RTX is finished on the GPU that loads it.
+@dataclass(frozen=True)
+class Plan:
+    """All that is needed to find or build the engine of a model: made ahead, on any thread.
 
-    Args:
+    Attributes:
         gpu: only TensorRT for RTX builds without one.
+        precision: see `precision_for`.
     """
-    portable = gpu is None or (is_rtx(trt) and not needs_own_plan(trt, gpu))
-    return PlanKey(
-        model=spec.name,
-        model_sha256=file_sha256(spec.path),
-        conversion=_CONVERSIONS[precision],
-        precision=precision,
-        module=trt.__name__,
-        module_version=trt.__version__,
-        gpu="portable" if portable or gpu is None else gpu.name,
-        compute_capability="8.0 and later"
-        if portable or gpu is None
-        else ".".join(map(str, gpu.compute_capability)),
-        profile=str(profile),
-        flags=f"strongly typed, no TF32, optimization level {OPTIMIZATION_LEVEL}",
-    )
 
+    trt: ModuleType
+    gpu: Gpu | None
+    spec: ModelSpec
+    precision: EnginePrecision
+    profile: Profile
+    cache: PlanCache
 
-def load_or_build(
-    trt: ModuleType,
-    spec: ModelSpec,
-    key: PlanKey,
-    profile: Profile,
-    cache: PlanCache,
-    *,
-    gpu: Gpu | None = None,
-    on_progress: OnProgress | None = None,
-    on_wait: Callable[[], None] | None = None,
-) -> bytes:
-    """Returns the plan for a key. Of several processes that want it at once, one builds it.
-
-    Args:
-        gpu: to build on; TensorRT for RTX needs none.
-        on_progress, on_wait: called while this or another process builds; may raise to give up.
-
-    Raises BadModel or BuildFailed.
-    """
-    found = cache.find(key)
-    if found.plan is not None:
-        log.info("engine: %s, %s", cache.path(key), found.reason)
-        return found.plan
-    with cache.lock(key, on_wait):
-        again = cache.find(key)
-        if again.plan is not None:
-            log.info("engine: %s, %s by another process", cache.path(key), again.reason)
-            return again.plan
-        log.info(
-            "building a %s engine of %s with %s (%s)",
-            key.precision,
-            spec.name,
-            module_name(trt),
-            again.reason,
+    @cached_property
+    def key(self) -> PlanKey:
+        """What the plan depends on. A plan of TensorRT for RTX is finished on the GPU it meets."""
+        gpu = self.gpu
+        if gpu is not None and is_rtx(self.trt) and not needs_own_plan(self.trt, gpu):
+            gpu = None  # portable
+        return PlanKey(
+            model=self.spec.name,
+            model_sha256=file_sha256(self.spec.path),
+            conversion=_CONVERSIONS[self.precision],
+            precision=self.precision,
+            module=self.trt.__name__,
+            module_version=self.trt.__version__,
+            gpu="portable" if gpu is None else gpu.name,
+            compute_capability="8.0 and later"
+            if gpu is None
+            else ".".join(map(str, gpu.compute_capability)),
+            profile=str(self.profile),
+            flags=f"strongly typed, no TF32, optimization level {OPTIMIZATION_LEVEL}",
         )
-        graph = graph_for(spec, key.precision)
-        with _on_gpu(trt, gpu):
+
+    def is_built(self) -> bool:
+        """Whether the cache has the plan."""
+        return self.cache.find(self.key).plan is not None
+
+    def load_or_build(
+        self, on_progress: OnProgress | None = None, on_wait: Callable[[], None] | None = None
+    ) -> bytes:
+        """Returns the plan's bytes. Of several processes that want it at once, one builds it.
+
+        Args:
+            on_progress, on_wait: called while this or another process builds; may raise to give up.
+
+        Raises BadModel or BuildFailed.
+        """
+        cache, key = self.cache, self.key
+        found = cache.find(key)
+        if found.plan is not None:
+            log.info("engine: %s, %s", cache.path(key), found.reason)
+            return found.plan
+        with cache.lock(key, on_wait):
+            again = cache.find(key)
+            if again.plan is not None:
+                log.info("engine: %s, %s by another process", cache.path(key), again.reason)
+                return again.plan
+            return self._build(again.reason, on_progress)
+
+    def _build(self, reason: str, on_progress: OnProgress | None) -> bytes:
+        """Builds the plan, and stores it with what the build measured."""
+        trt, cache, key = self.trt, self.cache, self.key
+        words = self.precision, self.spec.name, module_name(trt), reason
+        log.info("building a %s engine of %s with %s (%s)", *words)
+        graph = graph_for(self.spec, self.precision)
+        with _on_gpu(trt, self.gpu):
             built = build_plan(
                 trt,
                 graph,
-                profile,
-                gpu=gpu,
+                self.profile,
+                gpu=self.gpu,
                 timing_cache=cache.timings(key),
                 on_progress=on_progress,
             )
@@ -113,8 +120,21 @@ def load_or_build(
         )
         if built.timing_cache is not None:
             cache.store_timings(key, built.timing_cache)
-    log.info("built in %.1f s: %s", built.seconds, path)
-    return built.plan
+        log.info("built in %.1f s: %s", built.seconds, path)
+        return built.plan
+
+
+def plan_for(
+    trt: ModuleType, gpu: Gpu | None, spec: ModelSpec, precision: str, cache: PlanCache | None
+) -> Plan:
+    """Returns the plan of a model in its own sizes, for batches of up to LARGEST_BATCH.
+
+    Args:
+        precision: that was asked for: "fp16", "fp32" or "auto".
+        cache: default: the user's.
+    """
+    profile = profile_for(spec, batch=LARGEST_BATCH)
+    return Plan(trt, gpu, spec, precision_for(spec, precision), profile, cache or PlanCache())
 
 
 @contextmanager

@@ -23,11 +23,9 @@ from kinemacolor.engine.tensorrt.build import (
     graph_for,
     load_tensorrt,
     module_name,
-    precision_for,
-    profile_for,
 )
 from kinemacolor.engine.tensorrt.cache import PlanCache
-from kinemacolor.engine.tensorrt.plans import LARGEST_BATCH, load_or_build, plan_key
+from kinemacolor.engine.tensorrt.plans import plan_for
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +68,6 @@ def prepare(
 
     Raises BackendUnavailable, BadModel or BuildFailed.
     """
-    cache = cache or PlanCache()
     gpu: Gpu | None = None
     try:
         gpu = find_gpu(device)
@@ -82,30 +79,29 @@ def prepare(
             raise BackendUnavailable(
                 f"{error}. TensorRT for RTX builds without a GPU: pip install tensorrt-rtx"
             ) from missing
-    precision = precision_for(spec, precision)
-    profile = profile_for(spec, batch=LARGEST_BATCH)
-    key = plan_key(trt, spec, gpu, precision=precision, profile=profile)
+    plan = plan_for(trt, gpu, spec, precision, cache)
+    cache = plan.cache
     if again:
-        cache.discard(key)
-    found = cache.find(key)
-    load_or_build(trt, spec, key, profile, cache, gpu=gpu, on_progress=on_progress)
+        cache.discard(plan.key)
+    found = cache.find(plan.key)
+    plan.load_or_build(on_progress)
     cost = ""
-    if precision == "int8":
+    if plan.precision == "int8":
         cost = f"{spec.quantization} (as the file is; TensorRT's signed codes are a bit coarser)"
-    elif precision == "fp16":
+    elif plan.precision == "fp16":
         measured = measure_fp16(spec)
         cost = str(measured)
         if measured.mean > MEAN_LIMIT:
             log.warning("FP16 shows in the colours of %s: use --precision fp32", spec.name)
     return Prepared(
-        path=cache.path(key),
+        path=cache.path(plan.key),
         module=module_name(trt),
         target="every GPU of TensorRT for RTX, Ampere and later"
-        if key.gpu == "portable"
+        if plan.key.gpu == "portable"
         else str(gpu),
-        profile=profile,
+        profile=plan.profile,
         reason="asked for again" if again else found.reason,
         was_built=found.plan is None,
-        precision=precision,
+        precision=plan.precision,
         cost=cost,
     )
