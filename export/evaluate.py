@@ -1,4 +1,4 @@
-"""Measures any file that keeps the model contract against colour pictures it has not seen."""
+"""Scores any file that keeps the model contract on colour pictures."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from kinemacolor.engine.graphs.edit import set_nodes
 from kinemacolor.engine.outputs import replacing
 from kinemacolor.engine.spec import read_spec
 from kinemacolor.export import checkpoint, networks, parity
@@ -146,6 +147,4 @@ def halve_weights(model: onnx.ModelProto) -> None:
         )
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
-    nodes = casts + list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    set_nodes(model.graph, casts + list(model.graph.node))

@@ -1,4 +1,4 @@
-"""The scores and sample pictures that a training run leaves at every evaluation."""
+"""Writes the scores and sample pictures of a training run at every evaluation."""
 
 from __future__ import annotations
 

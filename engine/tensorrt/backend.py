@@ -1,7 +1,7 @@
-"""Runs a model in TensorRT on an NVIDIA GPU: micro-batches, two of them under way at a time.
+"""Runs a model in TensorRT on an NVIDIA GPU, in small batches, two of them at a time.
 
-No GPU has run this yet. Every line of its buffer and batch handling is tested with a stand-in
-runtime that executes lazily, so that a missing wait gives wrong colours there, too.
+No GPU has run this yet. Buffers and batches are tested with a stand-in runtime that executes as
+late as it may, so that a missing wait gives wrong colours there, too.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class TensorRTBackend(Backend):
             self.engine.close()
 
     def finish(self, batch: Batch) -> NDArray[np.float32]:
-        """Returns a batch's ab, once it is there; starts the batch if nobody has."""
+        """Waits for a batch, starts it if it has not begun, and returns its ab."""
         if batch.ab is None:
             if batch is self._open:
                 self._start(batch)
@@ -111,7 +111,7 @@ class TensorRTBackend(Backend):
         return batch.ab
 
     def _batch_for(self, height: int, width: int) -> Batch:
-        """The batch that fills now, or a new one in the slot that has rested longest."""
+        """Returns the batch that fills now, or a new one in the slot that was idle longest."""
         if self._size != (height, width):
             self._bind(height, width)
         if self._open is None:
@@ -128,7 +128,7 @@ class TensorRTBackend(Backend):
         self.engine.start(batch.slot, batch.filled)
 
     def _bind(self, height: int, width: int) -> None:
-        """Makes buffers for another size, for fewer pictures where the GPU has no room."""
+        """Makes buffers for another size; for fewer pictures if the GPU has no room for more."""
         if self._open is not None:
             self._start(self._open)
         for batch in list(self._running.values()):
@@ -195,7 +195,7 @@ def find_plan(
     cache: PlanCache | None = None,
     modules: tuple[str, ...] = MODULES,
 ) -> Plan:
-    """Looks at driver, GPU and packages, in that order, and says which plan is needed.
+    """Examines driver, GPU and packages, in that order, and returns the plan that is needed.
 
     Args:
         device: number of the GPU.
@@ -222,7 +222,7 @@ def open_plan(
 ) -> TensorRTBackend:
     """Builds the plan unless it is in the cache, and loads it.
 
-    A plan of the cache that TensorRT rejects after all is thrown away and built once more.
+    A plan in the cache that TensorRT rejects is deleted and built once more.
 
     Raises BackendUnavailable, BadModel or BuildFailed.
     """

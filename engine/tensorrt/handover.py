@@ -1,4 +1,4 @@
-"""Colour from the first frame on: the CPU computes while the engine for the GPU is built."""
+"""Lets the processor compute while the engine for the GPU is built."""
 
 from __future__ import annotations
 
