@@ -13,6 +13,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from kinemacolor.engine.color import ciede2000
 from kinemacolor.engine.load import load
 from kinemacolor.engine.outputs import check_writable
 from kinemacolor.export import metrics
@@ -200,7 +201,7 @@ def picture_scores(
     return (
         metrics.auc(ab, true_ab),
         metrics.auc(ab, true_ab, metrics.rare_color_weights(true_ab)),
-        float(metrics.ciede2000(lab, truth).mean()),
+        float(ciede2000(lab, truth).mean()),
         metrics.ab_mse(ab, true_ab),
         metrics.keras_accuracy(ab, true_ab),
         metrics.psnr(bgr, bgr_truth),

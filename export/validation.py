@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from kinemacolor.engine.color import ciede2000
 from kinemacolor.export import curve, metrics, networks
 from kinemacolor.export.checkpoint import Position
 from kinemacolor.export.data import Pictures, as_films_enter
@@ -54,7 +55,7 @@ def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position
         rows.append(
             (
                 metrics.auc(ab, lab[..., 1:]),
-                float(metrics.ciede2000(ours[::2, ::2], lab[::2, ::2]).mean()),
+                float(ciede2000(ours[::2, ::2], lab[::2, ::2]).mean()),
                 metrics.chroma(ab),
                 metrics.chroma(lab[..., 1:]),
             )

@@ -460,6 +460,24 @@ def test_the_processor_computes_until_the_engine_is_ready(
     assert second.closed
 
 
+class Able(Constant):
+    """A backend that can do everything."""
+
+    overlap, in_background, takes_any_size = 3, True, True
+
+
+def test_a_handover_promises_nothing_that_the_second_backend_cannot_do(spec: ModelSpec) -> None:
+    """What is asked before a `submit` must hold for it, and any may be the second backend's."""
+    handover = Handover(Able(spec, 1), lambda check: None, lambda: Constant(spec, 2))
+    assert handover.overlap == 3
+    assert not handover.in_background
+    assert not handover.takes_any_size
+    handover._thread.join(10)
+    handover(pictures(1))
+    assert handover.overlap == 0
+    handover.close()
+
+
 def test_a_build_that_fails_leaves_the_processor_at_work(
     spec: ModelSpec, caplog: pytest.LogCaptureFixture
 ) -> None:
