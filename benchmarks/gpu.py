@@ -30,10 +30,11 @@ from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.cuda.device import PyCudaDevice
 from kinemacolor.engine.cuda.driver import NoGpu, find_gpu
 from kinemacolor.engine.spec import ModelSpec, find_model, read_spec
-from kinemacolor.engine.tensorrt.backend import Plan, find_plan, open_plan
+from kinemacolor.engine.tensorrt.backend import find_plan, open_plan
 from kinemacolor.engine.tensorrt.build import make_logger, module_name
 from kinemacolor.engine.tensorrt.engine import LoadedEngine
-from kinemacolor.engine.tensorrt.plans import measure_fp16
+from kinemacolor.engine.tensorrt.plans import Plan
+from kinemacolor.engine.tensorrt.prepare import measure_fp16
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.color.cuda_painter import CudaPainter
 from kinemacolor.stream.measure.stats import Stats

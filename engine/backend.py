@@ -1,12 +1,13 @@
-"""The object that runs a model, and the choice between three of them."""
+"""The object that runs a model: what it takes, what it gives, and what it can do."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from kinemacolor.engine.inputs import Inputs
+
 if TYPE_CHECKING:  # the names below are read by the command line, which has to start at once
     import numpy as np
-    from kinemacolor.engine.inputs import Inputs
     from kinemacolor.engine.spec import ModelSpec
     from numpy.typing import NDArray
 
@@ -30,7 +31,7 @@ class Background(Pending, Protocol):
         ...
 
     def cancel(self) -> None:
-        """Ends it soon, finished or not; its result cannot be read any more."""
+        """Ends the batch soon, finished or not; its result cannot be read any more."""
         ...
 
 
@@ -59,10 +60,12 @@ class Backend(Protocol):
 
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
         """L: (N, 1, H, W) float32, 0..100. Returns ab: (N, 2, h, w) float32, CIELAB units."""
-        ...
+        return self.submit(Inputs(L)).result()
 
     def submit(self, inputs: Inputs) -> Pending:
         """Starts a batch and returns at once."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Frees what the backend holds; no batch of it can be read afterwards."""
+        ...

@@ -20,7 +20,8 @@ class Words:
     Attributes:
         flags: on the command line, the last one in messages; an option that begins with `--no-`
             turns its field off.
-        parse: makes the value of what was written; raises BadOption.
+        parse: makes the value of what was written; raises BadOption. For a tuple of any length the
+            option may be given again and again, and `parse` makes one of its values.
         low, high: the least and the greatest value; of a pair, for each of its numbers.
     """
 
@@ -52,9 +53,13 @@ class Checked:
 
 
 def described(group: type[Any]) -> Iterator[tuple[str, Words]]:
-    """Yields the name and the words of every option of a group."""
+    """Yields the name and the words of every option of a group.
+
+    A field that is not an `option` is Python's alone: no command has it, and nothing checks it.
+    """
     for each in fields(group):
-        yield each.name, each.metadata["words"]
+        if "words" in each.metadata:
+            yield each.name, each.metadata["words"]
 
 
 def flag_of(group: type[Any], name: str) -> str:
@@ -103,6 +108,8 @@ def _fits(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return isinstance(value, str) and value in parts
     if get_origin(kind) is tuple:
+        if isinstance(value, tuple) and parts[-1] is Ellipsis:
+            parts = parts[:1] * len(value)
         return (
             isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, value, parts))
         )

@@ -28,14 +28,10 @@ RUNTIMES = {
 PUT_OFF = {
     # a runtime, when it is chosen
     "engine/load.py": {
-        "kinemacolor.engine.cuda.driver",
         "kinemacolor.engine.onnxruntime_backend",
         "kinemacolor.engine.openvino_backend",
-        "kinemacolor.engine.tensorrt.backend",
-        "kinemacolor.engine.tensorrt.handover",
     },
     "engine/cuda/device.py": {"pycuda.driver"},
-    "engine/tensorrt/handover.py": {"kinemacolor.engine.tensorrt.backend"},
     # an optional package
     "stream/sinks/virtualcam.py": {"pyvirtualcam"},
     "stream/measure/metrics.py": {"prometheus_client", "prometheus_client.core"},

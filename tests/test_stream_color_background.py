@@ -44,9 +44,6 @@ class Slow(Backend):
     def spec(self) -> ModelSpec:
         return ModelSpec(Path("s.onnx"), "s", fixed_size=self.fixed_size)
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(Inputs(L)).result()
-
     def submit(self, inputs: Inputs) -> Answer:
         self.submitted.append(Answer(self.looks, inputs.L.shape[2:], 10.0 * len(self.submitted)))
         return self.submitted[-1]

@@ -259,9 +259,6 @@ class Sleeper(Backend):
         self.spec = ModelSpec(Path("s.onnx"), "s", fixed_size=fixed_size)
         self.sizes: list[tuple[int, int]] = []
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(Inputs(L)).result()
-
     def submit(self, inputs: Inputs) -> Sleeping:
         height, width = inputs.L.shape[2:]
         self.sizes.append((height, width))

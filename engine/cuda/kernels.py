@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from kinemacolor.engine.color import Encoding
 from kinemacolor.engine.cuda.device import Device
 from kinemacolor.engine.errors import BackendUnavailable, EngineError
+from kinemacolor.engine.outputs import replacing
 from kinemacolor.engine.tensorrt.cache import default_folder
 from numpy.typing import NDArray
 
@@ -240,14 +239,12 @@ def compile_kernels(
         )
     log.info("compiling the GPU kernels for %s", arch)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        cubin = Path(work) / "kernels.cubin"
+    with replacing(kept) as cubin:
         command = [found, "-cubin", f"-arch={arch}", "-O3", "-o", str(cubin), str(SOURCE)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())[:400]
             raise EngineError(f"{compiler} cannot compile the GPU kernels for {arch}: {said}")
-        os.replace(cubin, kept)
     return kept.read_bytes()
 
 

@@ -29,11 +29,11 @@ def colorize(
         list[str] | None,
         typer.Option("-o", "--output", metavar="SINK", help="Given again: several at once."),
     ] = None,
+    *,
+    options: Options,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress")] = False,
-    *,
-    options: Options,
 ) -> None:
     """Colorizes films and pictures: SOURCE in, SINK out."""
     start_log(quiet)
