@@ -26,6 +26,10 @@ WIDTH = 320  # clips are measured at this width or their own, whichever is less
 SMALLEST = 16  # pixels: the optical flow needs as much
 
 
+# The scores of single frames, as `picture_scores` gives them.
+OF_A_FRAME = ("auc", "auc_rebalanced", "ciede2000", "ab_mse", "keras_accuracy", "psnr")
+
+
 @dataclass(frozen=True)
 class ClipScores:
     """One model on one clip: means over its frames."""
@@ -88,7 +92,7 @@ def evaluate_video(
                     name,
                     clip.stem,
                     len(L),
-                    *(round(float(mean), 4) for mean in means),
+                    **dict(zip(OF_A_FRAME, means.round(4).tolist(), strict=True)),
                     colorfulness_of_truth=round(share, 3),
                     warp_error=round(score.warp_error, 3),
                     cdc=round(score.cdc, 5),
