@@ -157,6 +157,9 @@ class Span(Checked):
         parse=parse_seconds,
         high=_LONGEST_SECONDS,
     )
+    copy_times: bool = option(
+        False, "A part keeps the film's times; else it begins at zero.", "--copyts"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

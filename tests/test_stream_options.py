@@ -39,6 +39,7 @@ WRITTEN: dict[str, tuple[str | None, Any]] = {
     "preset": ("slow", "slow"),
     "intra_refresh": (None, True),
     "start_seconds": ("1:30", 90.0),
+    "copy_times": (None, True),
     "duration_seconds": ("00:00:02.5", 2.5),
     "size": ("1280x720", (1280, 720)),
     "fps": ("30000/1001", Fraction(30000, 1001)),

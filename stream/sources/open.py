@@ -28,6 +28,7 @@ def open_source(
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    copy_times: bool = False,
     live: LiveOptions | None = None,
     stop: Stop | None = None,
 ) -> Source:
@@ -36,7 +37,8 @@ def open_source(
     A file's path, `-` (stdin), `test:[WxH][@RATE][#SECONDS]`, a URL, `webcam:0` or `screen:`.
 
     Args:
-        start_seconds, duration_seconds: the part of a film that is read.
+        start_seconds, duration_seconds: the part of a film that is read, from its first time on.
+        copy_times: the part keeps the film's times; else a part that starts later begins at zero.
         live: what is asked of a camera, of a stream, or of a film played as if it were live.
         stop: ends the wait for a network source that is not there yet.
 
@@ -65,14 +67,16 @@ def open_source(
         case _ if live.plays_films:
             film = _playable(address, live)
             return RealtimeSource(
-                lambda: _open_film(film, start_seconds=start_seconds),
+                lambda: _open_film(film, start_seconds=start_seconds, from_zero=True),
                 loop=live.loop,
-                start_seconds=start_seconds,
                 duration_seconds=duration_seconds,
             )
         case _:
             return _open_film(
-                address, start_seconds=start_seconds, duration_seconds=duration_seconds
+                address,
+                start_seconds=start_seconds,
+                duration_seconds=duration_seconds,
+                from_zero=start_seconds > 0 and not copy_times,
             )
 
 
@@ -81,6 +85,7 @@ def _open_film(
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    from_zero: bool = False,
 ) -> Source:
     """Opens what has a beginning and an end, and is read as fast as it is coloured."""
     name, seekable = str(address), False
@@ -100,6 +105,7 @@ def _open_film(
         seekable=seekable,
         start_seconds=start_seconds,
         duration_seconds=duration_seconds,
+        from_zero=from_zero,
     )
 
 
