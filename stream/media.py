@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import av
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # What a stage hands to the next: a picture, or a packet of another stream that is only copied.
 Item = av.VideoFrame | av.Packet
+
+# Which of a picture's two fields is shown first; progressive pictures have none.
+FieldOrder = Literal["progressive", "tff", "bff"]
 
 
 def is_frame(item: object) -> TypeIs[av.VideoFrame]:
@@ -40,6 +43,7 @@ class SourceInfo:
     codec: str
     frames: int | None = None  # an estimate where the container keeps no count
     duration_seconds: float | None = None
+    field_order: FieldOrder | None = None  # None: as the first frame's flags say
 
 
 class Source(Protocol):

@@ -208,6 +208,15 @@ class LiveOptions(Checked):
 
 
 @dataclass(frozen=True)
+class FilmOptions(Checked):
+    """What is done to a film's pictures before they are coloured."""
+
+    deinterlace: bool = option(False, "Makes whole pictures of fields; changes the luma.")
+    inverse_telecine: bool = option(False, "Takes film at 24 a second out of video at 30.")
+    sequence: bool = option(False, "A folder's pictures are one film, at --fps.")
+
+
+@dataclass(frozen=True)
 class OutputOptions(Checked):
     """What may happen to files that are there, and who may look on."""
 
@@ -226,6 +235,7 @@ class Options:
     encode: EncodeOptions = EncodeOptions()
     span: Span = Span()
     live: LiveOptions = LiveOptions()
+    film: FilmOptions = FilmOptions()
     output: OutputOptions = OutputOptions()
 
     @classmethod

@@ -21,6 +21,8 @@ _COLORSPACES: dict[int, Colorspace] = {
     9: "bt2020",
     10: "bt2020",
 }
+_RGB = 0  # AVCOL_SPC_RGB
+_CODES: dict[Colorspace, int] = {"bt601": 6, "bt709": 1, "bt2020": 9}
 UNSPECIFIED = 2  # AVCOL_SPC_, AVCOL_PRI_ and AVCOL_TRC_UNSPECIFIED
 _RANGES: dict[int, ColorRange] = {1: "limited", 2: "full"}  # AVCOL_RANGE_MPEG, _JPEG
 _FULL = 2
@@ -168,16 +170,27 @@ def colored_pix_fmt(
     raise BadSink(f"the encoder takes no planar Y'CbCr, only {', '.join(sorted(supported))}")
 
 
-def new_frame(like: av.VideoFrame, pix_fmt: str, width: int | None = None) -> av.VideoFrame:
+def new_frame(
+    like: av.VideoFrame,
+    pix_fmt: str,
+    width: int | None = None,
+    *,
+    blank: av.VideoFrame | None = None,
+) -> av.VideoFrame:
     """An empty frame with the time and colour tags of another.
 
     Full range that only the format told (gray, yuvj) is written as a tag: the new format says
-    nothing of it, and a player would take it for limited.
+    nothing of it, and a player would take it for limited. RGB is no matrix of Y'CbCr.
+
+    Args:
+        blank: the frame that gets them, where it is made already.
     """
-    frame = av.VideoFrame(width or like.width, like.height, pix_fmt)
+    frame = blank or av.VideoFrame(width or like.width, like.height, pix_fmt)
     frame.pts, frame.time_base, frame.duration = like.pts, like.time_base, like.duration
     frame.colorspace, frame.color_range = like.colorspace, like.color_range
     frame.color_primaries, frame.color_trc = like.color_primaries, like.color_trc
+    if int(frame.colorspace) == _RGB:
+        frame.colorspace = _CODES[frame_encoding(like).encoding.colorspace]
     if frame_encoding(like).encoding.color_range == "full":
         frame.color_range = _FULL
     return frame

@@ -88,6 +88,7 @@ def open_job_source(job: Job, options: Options, stop: Stop) -> Source:
         duration_seconds=span.duration_seconds,
         copy_times=span.copy_times,
         live=options.live,
+        film=options.film,
         stop=stop,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +14,7 @@ from av.format import Flags
 from av.sidedata.sidedata import Type
 from kinemacolor.stream.errors import BadSource, SourceError
 from kinemacolor.stream.media import Item, Source, SourceInfo, is_cover
+from kinemacolor.stream.sources.filtering import Filtering
 from kinemacolor.stream.sources.timeline import Timeline
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class ContainerSource(Source):
         pix_fmt: of a film whose decoder keeps its frames on a GPU, and says no more than that.
         seekable: else frames before the start are decoded and left out.
         start_seconds, duration_seconds: counted from the film's first time, as FFmpeg does.
+        filtering: chooses, for the video stream, what is done to frames before anybody sees them.
         from_zero: times count from the start of what is read, and not by the film's clock.
     """
 
@@ -46,6 +48,7 @@ class ContainerSource(Source):
         start_seconds: float = 0.0,
         duration_seconds: float | None = None,
         from_zero: bool = False,
+        filtering: Callable[[Any], Filtering | None] = lambda video: None,
     ) -> None:
         self.container = container
         try:
@@ -56,7 +59,8 @@ class ContainerSource(Source):
         context: Any = self.video.codec_context
         if not context.is_hwaccel:
             self.video.thread_type = "AUTO"
-        rate = _rate(self.video)
+        self._filters = filtered = filtering(self.video)
+        rate = _rate(self.video) * (filtered.pace if filtered else 1)
         time_base = self.video.time_base or 1 / rate
         seconds = _duration(self.video, container)
         self.patched = 0  # damaged frames that the decoder made up for: they are all there
@@ -71,7 +75,7 @@ class ContainerSource(Source):
         if seconds is not None:
             seconds = max(0.0, min(seconds - start_seconds, duration_seconds or seconds))
         trimmed = self._skips or self._end is not None
-        frames = None if trimmed else self.video.frames
+        frames = None if trimmed or (filtered and filtered.pace != 1) else self.video.frames
         self.info = SourceInfo(
             name=name,
             width=context.width,
@@ -82,6 +86,7 @@ class ContainerSource(Source):
             codec=context.name,
             frames=frames or (round(seconds * rate) if seconds else None),
             duration_seconds=seconds,
+            field_order=filtered.order if filtered else None,
         )
         self._last_pts: int | None = None
 
@@ -89,7 +94,8 @@ class ContainerSource(Source):
         if self._skips and self._seekable:
             self._seek()
         inside = False
-        for item in self._timed(Timeline.of(self.container).lay(self._packets())):
+        items = self._timed(Timeline.of(self.container).lay(self._packets()))
+        for item in items if self._filters is None else self._filters.of(items):
             seconds = _seconds(item)
             if not isinstance(item, av.VideoFrame):
                 if self._inside(seconds):
@@ -289,8 +295,8 @@ def _seconds(item: Item) -> float | None:
 
 
 def _film_in(name: str, container: Any, *, seekable: bool) -> Any:
-    """Finds the first film of a container. Raises BadSource."""
-    pictures = [stream for stream in container.streams.video if not is_cover(stream)]
+    """Finds the film of a container, or its default one. Raises BadSource."""
+    pictures = films_in(container)
     if not pictures:
         raise BadSource(f"{name} has no video stream (it holds {kinds_in(container)})")
     context = pictures[0].codec_context
@@ -304,6 +310,12 @@ def _film_in(name: str, container: Any, *, seekable: bool) -> Any:
             )
         raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
     return pictures[0]
+
+
+def films_in(container: Any) -> list[Any]:
+    """The films in a container, the one first that a player would show: the default one."""
+    films = [stream for stream in container.streams.video if not is_cover(stream)]
+    return sorted(films, key=lambda s: not s.disposition & av.stream.Disposition.default)
 
 
 def kinds_in(container: Any) -> str:
