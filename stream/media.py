@@ -30,6 +30,13 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
+def has_alpha(pix_fmt: str) -> bool:
+    """Whether a pixel format has a plane of alpha, or a component."""
+    kind = av.VideoFormat(pix_fmt)
+    names = {"yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16"}
+    return len(kind.components) in (2, 4) and pix_fmt.startswith(tuple(names))
+
+
 @dataclass(frozen=True)
 class SourceInfo:
     """What is known of a source before its first frame."""
@@ -74,6 +81,7 @@ class Sink(Protocol):
 
     description: str = ""  # "libx264 crf 18 veryfast, yuv420p"
     pix_fmts: frozenset[str] = frozenset()  # what frames may be in; empty means anything
+    full_range: bool = True  # players are told that luma runs from 0 to the highest code
     follows_size: bool = False  # frames may change their size and format on the way
 
     @property

@@ -15,8 +15,10 @@ from kinemacolor.stream.color.carrier import Carrier, is_noted
 from kinemacolor.stream.color.chroma import chroma_guide, chroma_planes, extract_L, resize
 from kinemacolor.stream.color.fields import is_combed
 from kinemacolor.stream.color.frames import (
+    LIMITED,
     FrameEncoding,
     colored_pix_fmt,
+    copy_alpha,
     copy_luma,
     frame_encoding,
     is_left_sited,
@@ -56,11 +58,15 @@ class HostPainter(Painter[HostCanvas]):
 
     Args:
         pix_fmts: what the sink takes; empty means anything.
+        full_range: else luma is brought to limited range.
     """
 
     encoding: FrameEncoding | None = None
 
-    def __init__(self, pix_fmts: Collection[str] = frozenset()) -> None:
+    def __init__(
+        self, pix_fmts: Collection[str] = frozenset(), *, full_range: bool = True
+    ) -> None:
+        self._full_range = full_range
         self._pix_fmts = frozenset(pix_fmts)
         self._carrier = Carrier()
 
@@ -70,7 +76,9 @@ class HostPainter(Painter[HostCanvas]):
         name = colored_pix_fmt(frame.format, self._pix_fmts, frame.width, frame.height)
         pix_fmt = av.VideoFormat(name)
         if encoding != self.encoding:
-            _say_encoding(encoding, kept_bits=pix_fmt.components[0].bits)
+            _say_encoding(
+                encoding, kept_bits=pix_fmt.components[0].bits, full_range=self._full_range
+            )
         self.encoding = encoding
         luma = plane_view(frame, 0)
         fields = frame.interlaced_frame and is_combed(luma, frame.format.components[0].bits)
@@ -87,10 +95,14 @@ class HostPainter(Painter[HostCanvas]):
         width = frame.width * 2 if style.compare else frame.width
         blank = self._carrier.blank(frame, canvas.pix_fmt, width) if is_noted(frame) else None
         colored = new_frame(frame, canvas.pix_fmt, width, blank=blank)
+        if not self._full_range:
+            colored.color_range = LIMITED
         copy_luma(frame, colored)
+        copy_alpha(frame, colored)
         encoding = frame_encoding(colored).encoding
         guide = canvas.guide
-        if encoding.bit_depth != canvas.encoding.encoding.bit_depth:
+        before = canvas.encoding.encoding
+        if (encoding.bit_depth, encoding.color_range) != (before.bit_depth, before.color_range):
             luma = plane_view(colored, 0)[:, : frame.width]
             guide = _guide(luma, colored.format, fields=canvas.fields)
         if style.compare:
@@ -122,7 +134,7 @@ def _guide(luma: NDArray[Any], pix_fmt: av.VideoFormat, *, fields: bool) -> NDAr
     return guide
 
 
-def _say_encoding(encoding: FrameEncoding, *, kept_bits: int) -> None:
+def _say_encoding(encoding: FrameEncoding, *, kept_bits: int, full_range: bool) -> None:
     log.info("read as %s", encoding)
     bits = encoding.encoding.bit_depth
     if kept_bits < bits:
@@ -130,6 +142,11 @@ def _say_encoding(encoding: FrameEncoding, *, kept_bits: int) -> None:
             "luma is rounded from %d to %d bit: the output takes no more (--codec ffv1 does)",
             bits,
             kept_bits,
+        )
+    if encoding.encoding.color_range == "full" and not full_range:
+        log.warning(
+            "luma is brought to limited range: the output cannot say full range"
+            " (--codec ffv1 in .mkv does)"
         )
 
 

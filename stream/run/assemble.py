@@ -168,6 +168,7 @@ def make_colorizer(network: Backend, options: Options, source: Source, sink: Sin
         style=Style(color.saturation, color.upsample, color.compare),
         painter=CudaPainter(sink.pix_fmts, index=color.device) if on_gpu else None,
         pix_fmts=sink.pix_fmts,
+        full_range=sink.full_range,
         tempo=make_tempo(network, options, steady, live=source.live),
     )
     if source.live:

@@ -124,6 +124,12 @@ def encoder_settings(encoder: str, options: EncodeOptions) -> dict[str, str]:
             return {}
 
 
+def with_params(settings: dict[str, str], more: dict[str, str]) -> dict[str, str]:
+    """Adds options; those that are lists of an encoder's own parameters become longer."""
+    joined = {k: f"{settings[k]}:{v}" if k in settings else v for k, v in more.items()}
+    return {**settings, **joined}
+
+
 def add_video_stream(
     container: Any, encoder: str, frame: av.VideoFrame, rate: Fraction, settings: dict[str, str]
 ) -> Any:
@@ -140,6 +146,8 @@ def add_video_stream(
                 f"libx265 takes no picture of odd size ({frame.width}x{frame.height}): "
                 "use --codec h264 or ffv1"
             )
+        if encoder == "libvpx-vp9" and frame.format.name.startswith("yuva"):
+            settings = {**settings, "auto-alt-ref": "0"}  # which alpha does not go with
         if encoder == "ffv1" and min(frame.width, frame.height) < _SMALLEST_SLICED:
             settings = {k: v for k, v in settings.items() if k != "slices"}
         stream = container.add_stream(encoder, rate=rate, options=settings)

@@ -12,12 +12,13 @@ import av
 import av.error
 from kinemacolor.stream.address import file_url
 from kinemacolor.stream.errors import BadSink
-from kinemacolor.stream.media import Source, is_cover
+from kinemacolor.stream.media import Source, has_alpha, is_cover
 from kinemacolor.stream.options import EncodeOptions
-from kinemacolor.stream.sinks import encode
+from kinemacolor.stream.sinks import encode, notes
 from kinemacolor.stream.sinks.packets import Onward, with_decode_times
 from kinemacolor.stream.sinks.remux import Copies
 from kinemacolor.stream.sinks.words import last_words
+from kinemacolor.stream.sources.scan import order_of
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +42,17 @@ class FilmWriter:
         self._trimmed = trimmed
         self._encoder = encode.choose_encoder(options, path.suffix)
         self._settings = encode.encoder_settings(self._encoder, options)
-        self.pix_fmts = frozenset(encode.supported_pix_fmts(self._encoder))
         shown = " ".join(f"{k} {v}" for k, v in self._settings.items() if k in ("crf", "preset"))
         self.description = f"{self._encoder} {shown}".strip()
         self.seconds = 0.0  # the time of the last frame
         self._container = open_container(path, source)
+        self._lost: list[str] = []  # what the output cannot say of the picture, in words
+        self.pix_fmts, self.full_range = self._formats()
         self._stream: Any = None
         self._copies: Copies | None = None
         self._waiting: list[Any] = []  # packets that came before the first frame
         self._onward = Onward()
-        self._scales = False
+        self._scales = self._is_hdr = False
 
     @property
     def is_begun(self) -> bool:
@@ -60,12 +62,33 @@ class FilmWriter:
     @property
     def left_out(self) -> list[str]:
         """Streams of the source that the container does not take, in words."""
-        return self._copies.left_out if self._copies else []
+        return [*self._lost, *(self._copies.left_out if self._copies else [])]
+
+    def _formats(self) -> tuple[frozenset[str], bool]:
+        """What frames may be in, and whether in full range; says so where alpha gets lost."""
+        container = self._container.format.name
+        formats = frozenset(encode.supported_pix_fmts(self._encoder))
+        if not notes.keeps_alpha(self._encoder, container):
+            formats = frozenset(name for name in formats if not has_alpha(name))
+            if has_alpha(self._source.info.pix_fmt):
+                self._lose(
+                    f"alpha: {self._encoder} in {container} has none;"
+                    " ffv1 and prores keep it, and vp9 in .mkv"
+                )
+        return formats, notes.says_full_range(self._encoder, container)
+
+    def _lose(self, words: str) -> None:
+        """Says once what the output cannot hold."""
+        if words not in self._lost:
+            self._lost.append(words)
+            log.warning("left out: %s", words)
 
     def write(self, frame: av.VideoFrame) -> None:
         """Encodes a frame."""
         packets = None if self.is_begun else self._begin(frame)
         self._note_size(frame)
+        for words in notes.lost_notes(frame, self._encoder, hdr=self._is_hdr):
+            self._lose(words)
         self._container.mux(self._stream.encode(frame) if packets is None else packets)
         self.seconds = max(self.seconds, frame.time or 0.0)
 
@@ -86,9 +109,16 @@ class FilmWriter:
     def _begin(self, frame: av.VideoFrame) -> list[Any] | None:
         """Opens encoder and file. Returns the frame's packets where that had to encode it."""
         source = self._source
+        settings = encode.with_params(self._settings, notes.hdr_settings(self._encoder, frame))
+        self._is_hdr = settings != self._settings
         self._stream = encode.add_video_stream(
-            self._container, self._encoder, frame, source.info.rate, self._settings
+            self._container, self._encoder, frame, source.info.rate, settings
         )
+        order = source.info.field_order or order_of(frame)
+        context, container = self._stream.codec_context, self._container.format.name
+        lost = notes.set_field_order(context, order, container)
+        if lost:
+            self._lose(lost)
         self.description += f", {frame.format.name}"
         if self._container.format.name == "avi":
             log.warning("AVI lays frames at one constant rate; .mkv keeps the time of each")
