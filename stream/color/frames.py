@@ -162,12 +162,15 @@ def colored_pix_fmt(
     layouts = {"420": ("420", "422", "444"), "422": ("422", "444"), "444": ("444",)}[layout]
     lower = [d for d in (14, 12, 10, 9, 8) if d < depth]
     higher = [d for d in (9, 10, 12, 14, 16) if d > depth]
+    if has_alpha(pix_fmt.name):
+        for d in (depth, *higher, *lower):
+            names = [f"yuva{c}p" + ("" if d == 8 else f"{d}le") for c in (*layouts, "422", "420")]
+            kept = next((name for name in names if name in supported), None)
+            if kept is not None:
+                return kept
     for d in (depth, *higher, *lower):
         for candidate in (*layouts, "422", "420"):
             name = f"yuv{candidate}p" + ("" if d == 8 else f"{d}le")
-            with_alpha = name.replace("yuv", "yuva")
-            if has_alpha(pix_fmt.name) and with_alpha in supported:
-                return with_alpha
             if not supported or name in supported:
                 return name
             if d == 8 and f"yuvj{candidate}p" in supported:

@@ -45,6 +45,12 @@ def says_full_range(encoder: str, container: str) -> bool:
     return encoder not in _LIMITED and not (encoder == "ffv1" and container != "mp4")
 
 
+def loses_aspect(encoder: str, container: str) -> bool:
+    """Whether neither codec nor container can say that pixels are not square."""
+    codec = encoder in ("libx264", "libx265", "mpeg2video", "mpeg4", "ffv1", "prores_ks", "dnxhd")
+    return not codec and container not in ("mov", "mp4", "ipod", "matroska", "webm")
+
+
 def set_field_order(context: Any, order: FieldOrder, container: str) -> str:
     """Tells an encoder in which order fields come. Returns what nobody would be told, in words."""
     if order == "progressive":
