@@ -185,7 +185,12 @@ class LiveOptions(Checked):
         None, "Asked of a camera.", metavar="WxH", parse=parse_size, low=1
     )
     fps: Fraction | None = option(
-        None, "Asked of a camera.", metavar="FPS", parse=parse_rate, low=0.1, high=1000.0
+        None,
+        "Asked of a camera; of numbered pictures.",
+        metavar="FPS",
+        parse=parse_rate,
+        low=0.1,
+        high=1000.0,
     )
     input_format: str | None = option(None, "Asked of a camera: mjpeg, ...")
     realtime: bool = option(False, "A film as if live.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import av
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData, Type
 
 # What encoders can write again. A grey film's ICC profile says nothing of its colours.
 CARRIED = frozenset(
@@ -17,9 +17,17 @@ CARRIED = frozenset(
 )
 
 
+def notes_of(frame: av.VideoFrame) -> list[SideData]:
+    """What stands beside a picture; nothing where a note is of a kind that PyAV does not know."""
+    try:
+        return list(frame.side_data)
+    except ValueError:
+        return []
+
+
 def is_noted(frame: av.VideoFrame) -> bool:
     """Whether a frame has notes beside its picture that an encoder can write."""
-    return frame.interlaced_frame or any(note.type in CARRIED for note in frame.side_data)
+    return frame.interlaced_frame or any(note.type in CARRIED for note in notes_of(frame))
 
 
 class Carrier:

@@ -66,9 +66,7 @@ class Colorizer:
         self.backend = backend
         self.steady = make_steady("off") if steady is None else steady
         self.style = style
-        self.painter: Painter[Any] = painter or HostPainter(
-            pix_fmts, full_range=full_range
-        )
+        self.painter: Painter[Any] = painter or HostPainter(pix_fmts, full_range=full_range)
         self.tempo = tempo
         self.overlap = overlap
 

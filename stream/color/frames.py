@@ -204,9 +204,7 @@ def new_frame(
     return frame
 
 
-def luma_at_depth(
-    frame: av.VideoFrame, bit_depth: int, *, limited: bool = False
-) -> NDArray[Any]:
+def luma_at_depth(frame: av.VideoFrame, bit_depth: int, *, limited: bool = False) -> NDArray[Any]:
     """The luma codes of a frame, as they are or brought to another bit depth.
 
     Limited range is shifted and full range is scaled, both with rounding.

@@ -63,9 +63,7 @@ class HostPainter(Painter[HostCanvas]):
 
     encoding: FrameEncoding | None = None
 
-    def __init__(
-        self, pix_fmts: Collection[str] = frozenset(), *, full_range: bool = True
-    ) -> None:
+    def __init__(self, pix_fmts: Collection[str] = frozenset(), *, full_range: bool = True) -> None:
         self._full_range = full_range
         self._pix_fmts = frozenset(pix_fmts)
         self._carrier = Carrier()

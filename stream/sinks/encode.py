@@ -24,7 +24,11 @@ SOFTWARE = {
     "vp9": "libvpx-vp9",
     "vp8": "libvpx",
     "prores": "prores_ks",
+    "dnxhr": "dnxhd",
 }
+_DNXHR = {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx", "yuv444p10le": "dnxhr_444"}
+# Containers that count in frames: a finer time base would be filled with empty ones, or refused.
+CONSTANT = ("avi", "mxf")
 # AVI keeps no presentation times, so a reader has to guess those of H.264.
 _BY_SUFFIX = {".webm": "libvpx-vp9", ".avi": "mpeg4"}
 # Encoders in hardware take chroma interleaved; their codes are the same.
@@ -146,6 +150,8 @@ def add_video_stream(
                 f"libx265 takes no picture of odd size ({frame.width}x{frame.height}): "
                 "use --codec h264 or ffv1"
             )
+        if encoder == "dnxhd":  # its older kind knows a few sizes only
+            settings = {**settings, "profile": _DNXHR.get(frame.format.name, "dnxhr_hq")}
         if encoder == "libvpx-vp9" and frame.format.name.startswith("yuva"):
             settings = {**settings, "auto-alt-ref": "0"}  # which alpha does not go with
         if encoder == "ffv1" and min(frame.width, frame.height) < _SMALLEST_SLICED:
@@ -156,10 +162,10 @@ def add_video_stream(
     context = stream.codec_context
     tag(context, frame)
     context.pix_fmt = encoder_pix_fmt(encoder, frame.format.name)
-    # Frames keep their own pts; the rate above only guides rate control. AVI and MPEG-1 and -2
-    # alone count in frames; AVI would fill a finer time base with empty ones.
+    # Frames keep their own pts; the rate above only guides rate control. AVI, MXF and MPEG-1 and
+    # -2 alone count in frames.
     rates = av.Codec(encoder, "w").frame_rates
-    time_base = 1 / rate if rates or container.format.name == "avi" else frame.time_base
+    time_base = 1 / rate if rates or container.format.name in CONSTANT else frame.time_base
     if rates:
         if rate not in rates:
             raise BadSink(f"{encoder} knows no {float(rate):g} frames a second: use --codec h264")

@@ -17,8 +17,8 @@ from kinemacolor.stream.errors import BadSink
 from kinemacolor.stream.media import Source, has_alpha, is_cover
 from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.sinks import encode, notes
-from kinemacolor.stream.sinks.packets import Onward, with_decode_times
 from kinemacolor.stream.sinks.matroska import set_aspect
+from kinemacolor.stream.sinks.packets import Onward, with_decode_times
 from kinemacolor.stream.sinks.remux import Copies, needs_tee, tee_url
 from kinemacolor.stream.sinks.words import last_words
 from kinemacolor.stream.sources.scan import order_of
@@ -133,8 +133,9 @@ class FilmWriter:
         if self._container.format.name == "tee":  # which does not ask for it, as Matroska does
             self._stream.codec_context.flags |= Flags.global_header
         self.description += f", {frame.format.name}"
-        if self._container.format.name == "avi":
-            log.warning("AVI lays frames at one constant rate; .mkv keeps the time of each")
+        if self._kind in encode.CONSTANT:
+            name = self._kind.upper()
+            log.warning("%s lays frames at one constant rate; .mkv keeps the time of each", name)
         self._stream.metadata.update(source.video.metadata)
         if source.video.sample_aspect_ratio:
             self._set_aspect(source.video.sample_aspect_ratio)

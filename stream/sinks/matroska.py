@@ -67,7 +67,7 @@ def _rewritten(inside: list[Element], aspect: Fraction) -> bytes | None:
     grown = len(tracks.encoded()) - len(inside[places[_TRACKS]].encoded())
     void = next(i for i, e in enumerate(inside) if e.id == _VOID)
     room = len(inside[void].encoded()) - grown
-    if grown < 0 or void > places[_TRACKS] or room < 9:
+    if void > places[_TRACKS] or room < 9:
         return None
     moved = list(inside)
     moved[places[_TRACKS]] = tracks
@@ -89,7 +89,7 @@ def _void(length: int) -> bytes:
 
 
 def _moved_seeks(head: Element, ids: set[bytes], back: int) -> Element | None:
-    """Moves the entries of some elements in the table of contents; None where one gets shorter."""
+    """Moves the entries of some elements in the table of contents; None where one has no room."""
     seeks = []
     for seek in _children(head.data):
         if seek.id != _SEEK:
@@ -98,7 +98,7 @@ def _moved_seeks(head: Element, ids: set[bytes], back: int) -> Element | None:
         position = parts[_SEEK_POSITION].data
         if parts[_SEEK_ID].data in ids:
             moved = int.from_bytes(position, "big") - back
-            if moved < 0:
+            if not 0 <= moved < 256 ** len(position):
                 return None
             position = moved.to_bytes(len(position), "big")
         seeks.append(

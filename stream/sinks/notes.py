@@ -10,6 +10,7 @@ from typing import Any
 import av
 from av.codec.context import Flags
 from av.sidedata.sidedata import Type
+from kinemacolor.stream.color.carrier import notes_of
 from kinemacolor.stream.media import FieldOrder
 
 # Encoders that mark each picture's fields in their stream, and the flags that tell them to.
@@ -20,7 +21,7 @@ _FIELDS = {
     "mpeg4": (Flags.interlaced_dct, Flags.interlaced_me),
     "ffv1": (),
 }
-_FIELD_CONTAINERS = frozenset(("matroska", "webm", "mov", "mxf"))
+_FIELD_CONTAINERS = frozenset(("matroska", "webm", "mov", "mp4", "mxf"))
 _LINES = {"libx264": 4}  # of which an interlaced picture's height is a multiple
 _CODES: dict[str, int] = {"tff": 4, "bff": 5}  # AV_FIELD_TB and _BT, as FFmpeg writes frames
 _CAPTIONED = ("libx264", "libx265", "mpeg2video", "h264_nvenc", "hevc_nvenc")
@@ -60,7 +61,7 @@ def set_field_order(context: Any, order: FieldOrder, container: str) -> str:
     marks = encoder in _FIELDS and context.height % _LINES.get(encoder, 1) == 0
     for flag in _FIELDS[encoder] if marks else ():
         context.flags |= flag
-    if marks or container in _FIELD_CONTAINERS:
+    if marks or (container in _FIELD_CONTAINERS and encoder != "dnxhd"):
         return ""
     return f"field order ({order}): {encoder} in {container} cannot say it"
 
@@ -71,7 +72,7 @@ def lost_notes(frame: av.VideoFrame, encoder: str, *, hdr: bool) -> Iterator[str
     Args:
         hdr: the encoder or the container is told of the mastering display.
     """
-    kinds = {note.type for note in frame.side_data}
+    kinds = {note.type for note in notes_of(frame)}
     if Type.A53_CC in kinds and encoder not in _CAPTIONED:
         yield f"closed captions: {encoder} takes none; h264, hevc and mpeg2video do"
     if not hdr and kinds & {Type.MASTERING_DISPLAY_METADATA, Type.CONTENT_LIGHT_LEVEL}:
@@ -91,7 +92,7 @@ def hdr_settings(encoder: str, frame: av.VideoFrame) -> dict[str, str]:
     if names is None:
         return {}
     as_floats = encoder == "libsvtav1"
-    for note in frame.side_data:
+    for note in notes_of(frame):
         if note.type is Type.MASTERING_DISPLAY_METADATA:
             words.append(f"{names[1]}={_display(bytes(note), as_floats=as_floats)}")
         elif note.type is Type.CONTENT_LIGHT_LEVEL:

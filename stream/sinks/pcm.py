@@ -50,8 +50,9 @@ class Pcm:
         plain = av.Packet(samples)
         plain.pts, plain.dts, plain.time_base = packet.pts, packet.dts, packet.time_base
         count = sum(frame.samples for frame in frames)
-        plain.duration = round(Fraction(count, self._sound.codec_context.sample_rate)
-                               / packet.time_base)
+        plain.duration = round(
+            Fraction(count, self._sound.codec_context.sample_rate) / packet.time_base
+        )
         plain.is_keyframe, plain.stream = True, copy
         return [plain]
 

@@ -12,6 +12,7 @@ import av
 import av.error
 from av.format import Flags
 from av.sidedata.sidedata import Type
+from kinemacolor.stream.color.carrier import notes_of
 from kinemacolor.stream.errors import BadSource, SourceError
 from kinemacolor.stream.media import Item, Source, SourceInfo, is_cover
 from kinemacolor.stream.sources.filtering import Filtering
@@ -324,11 +325,9 @@ def kinds_in(container: Any) -> str:
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    try:
-        data: Any = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
-    except KeyError:
-        return None
-    return struct.unpack("=9i", bytes(data))
+    found = (note for note in notes_of(frame) if note.type is Type.DISPLAYMATRIX)
+    matrix = next(found, None)
+    return None if matrix is None else struct.unpack("=9i", bytes(matrix))
 
 
 def _rate(video: av.VideoStream) -> Fraction:

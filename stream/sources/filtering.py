@@ -64,9 +64,7 @@ class Filtering:
                 return
 
 
-def filtering_for(
-    name: str, scan: Scan, options: FilmOptions, video: Any
-) -> Filtering | None:
+def filtering_for(name: str, scan: Scan, options: FilmOptions, video: Any) -> Filtering | None:
     """Chooses what is done to a film, and says so in one line. None: nothing.
 
     Raises BadSource for a format that inverse telecine does not take.
@@ -95,7 +93,9 @@ def _inverse_telecine(name: str, scan: Scan, video: Any, *, deinterlace: bool) -
     if av.VideoFormat(pix_fmt).components[0].bits != 8:
         raise BadSource(f"--inverse-telecine takes 8 bit, and {name} is {pix_fmt}")
     if not scan.telecined:
-        log.warning("%s does not look like film in fields: --inverse-telecine may lose frames", name)
+        log.warning(
+            "%s does not look like film in fields: --inverse-telecine may lose frames", name
+        )
     log.warning("%s: telecine is undone: four frames for each five, whole pictures", name)
     order = {"tff": "tff", "bff": "bff"}.get(scan.order, "auto")
     # What no field matches, such as a cut amid a picture, stays combed.

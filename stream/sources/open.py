@@ -18,6 +18,7 @@ from kinemacolor.stream.sources.camera import open_camera
 from kinemacolor.stream.sources.film import ContainerSource, films_in
 from kinemacolor.stream.sources.filtering import filtering_for
 from kinemacolor.stream.sources.network import open_network_source
+from kinemacolor.stream.sources.pictures import PicturesSource
 from kinemacolor.stream.sources.realtime import RealtimeSource
 from kinemacolor.stream.sources.scan import Scan, look
 from kinemacolor.stream.sources.still import StillSource
@@ -66,15 +67,21 @@ def open_source(
                 duration_seconds=duration_seconds,
                 stop=stop,
             )
+        case kinds.ImageSequence():
+            return PicturesSource(
+                address,
+                rate=live.fps,
+                start_seconds=start_seconds,
+                duration_seconds=duration_seconds,
+                from_zero=start_seconds > 0 and not copy_times,
+            )
         case kinds.Camera():
             return open_camera(address, live, duration_seconds=duration_seconds)
         case _ if live.plays_films:
             played = _playable(address, live)
             scan = _scan_of(played)  # once, not in every turn
             return RealtimeSource(
-                lambda: _open_film(
-                    played, film, scan, start_seconds=start_seconds, from_zero=True
-                ),
+                lambda: _open_film(played, film, scan, start_seconds=start_seconds, from_zero=True),
                 loop=live.loop,
                 duration_seconds=duration_seconds,
             )
@@ -161,10 +168,11 @@ def _playable(
 def _without_use(address: kinds.SourceAddress, live: LiveOptions) -> dict[str, str]:
     """Returns options that were given and have no effect on a source, and what they are for."""
     is_camera = isinstance(address, kinds.Camera)
+    is_pictures = isinstance(address, kinds.ImageSequence)
     is_network = isinstance(address, kinds.NetworkStream)
     given: dict[str, tuple[object, bool, str]] = {
         "--size": (live.size, is_camera, "cameras"),
-        "--fps": (live.fps, is_camera, "cameras"),
+        "--fps": (live.fps, is_camera or is_pictures, "cameras and numbered pictures"),
         "--input-format": (live.input_format, is_camera, "cameras"),
         "--give-up": (live.give_up_seconds, address.live, "sources that come back"),
         "--wait": (live.wait, is_network, "network sources"),

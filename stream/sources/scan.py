@@ -145,4 +145,6 @@ def _narrow(frame: av.VideoFrame) -> NDArray[Any]:
     luma = plane_view(frame, 0)
     step = 1 + (frame.width > 360) + 2 * (frame.width > 1000)
     shift = frame.format.components[0].bits - 8
-    return (luma[:, ::step] >> shift).astype(np.int16) if shift else luma[:, ::step].astype(np.int16)
+    return (
+        (luma[:, ::step] >> shift).astype(np.int16) if shift else luma[:, ::step].astype(np.int16)
+    )
