@@ -168,14 +168,13 @@ def probe(path: Path, *arguments: str) -> list[dict[str, Any]]:
 
 
 def packets(path: Path, kind: str) -> list[str]:
-    """The MD5 of every packet of every stream of a kind, by the ffmpeg program."""
+    """The MD5 of the bytes of every stream of a kind, by the ffmpeg program."""
     streams = probe(path, "-select_streams", kind, "-show_entries", "stream=index")
     found = []
     for number in range(len(streams)):
         command = ["ffmpeg", "-v", "error", "-i", str(path), "-map", f"0:{kind}:{number}"]
-        command += ["-c", "copy", "-f", "framemd5", "-"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found += [line.split(",")[5].strip() for line in done.splitlines() if line[:1] != "#"]
+        command += ["-c", "copy", "-f", "md5", "-"]
+        found.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
 
@@ -211,7 +210,7 @@ def check_times(ours: Any, theirs: Any, case: Case) -> None:
         if all("best_effort_timestamp_time" in frame for frame in pair)
     ]
     assert len(known) >= FRAMES - 2
-    times = [[float(f["best_effort_timestamp_time"]) for f in side] for side in zip(*known)]
+    times = [[float(pair[i]["best_effort_timestamp_time"]) for pair in known] for i in (0, 1)]
     moved = times[1][0] - times[0][0]  # transport streams begin later
     if case.sink.suffix not in (".ts", ".mxf", ".avi") and case.sink.codec != "mpeg2video":
         assert abs(moved) < 0.0021
@@ -226,7 +225,8 @@ def check_marks(source: Path, sink: Path, first: dict[str, Any], case: Case) -> 
     if case.fields:
         assert first["top_field_first"] == (case.fields == "tff")
     if case.aspect:
-        assert stream["sample_aspect_ratio"] == case.aspect
+        (before,) = probe(source, "-select_streams", "v", "-show_streams")
+        assert stream["sample_aspect_ratio"] == before["sample_aspect_ratio"] != "1:1"
     if case.color_range == "full" or case.source.codec == "mjpeg":
         whole = case.sink.full or case.sink.suffix == ".mkv"
         assert (stream.get("color_range") == "pc") == whole
@@ -262,7 +262,10 @@ def check_others(source: Path, sink: Path, left_out: list[str], case: Case) -> N
         or (s["codec_type"] == "subtitle" and s["codec_name"] not in texts)
     ]
     assert len(left_out) == len(lost), left_out
-    if not [s for s in lost if s["codec_type"] == "audio"] and case.source.suffix != ".ts":
+    if not [s for s in lost if s["codec_type"] == "audio"] and ".ts" not in (
+        case.source.suffix,  # where AAC has headers of its own
+        case.sink.suffix,
+    ):
         assert packets(source, "a") == packets(sink, "a")
     kept = [s for s in probe(sink, "-show_streams") if s["codec_type"] != "video"]
     assert len(kept) == len([s for s in streams if s["codec_type"] != "video"]) - len(lost)

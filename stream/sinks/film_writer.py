@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class FilmWriter:
         self._waiting: list[Any] = []  # packets that came before the first frame
         self._onward = Onward()
         self._scales = self._is_hdr = False
+        self._key_seconds = 0.0  # of the last key frame, where MP4 begins its last fragment
 
     @property
     def is_begun(self) -> bool:
@@ -97,8 +99,14 @@ class FilmWriter:
         self._note_size(frame)
         for words in notes.lost_notes(frame, self._encoder, hdr=self._is_hdr):
             self._lose(words)
-        self._container.mux(self._stream.encode(frame) if packets is None else packets)
+        self._mux(self._stream.encode(frame) if packets is None else packets)
         self.seconds = max(self.seconds, frame.time or 0.0)
+
+    def _mux(self, packets: Sequence[Any]) -> None:
+        for packet in packets:
+            if packet.is_keyframe and packet.pts is not None:
+                self._key_seconds = float(packet.pts * packet.time_base)
+        self._container.mux(packets)
 
     def copy(self, packet: Any) -> None:
         """Copies a packet of one of the source's other streams."""
@@ -111,8 +119,8 @@ class FilmWriter:
     def close(self, *, flush: bool = True) -> None:
         """Writes the trailer; first, unless told otherwise, the frames that the encoder holds."""
         if flush and self.is_begun:
-            self._container.mux(with_decode_times(self._stream.encode(None)))
-            for packet in self._copies.last() if self._copies else ():
+            self._mux(with_decode_times(self._stream.encode(None)))
+            for packet in self._copies.last(self._key_seconds) if self._copies else ():
                 self._container.mux_one(packet)
         self._container.close()
         if flush and self._aspect is not None and not set_aspect(self._path, self._aspect):
@@ -204,6 +212,9 @@ def open_container(path: Path, source: Source) -> Any:
             # Fragments until the trailer is written: whatever kills the process, it plays.
             options["movflags"] = "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
             options["movie_timescale"] = str(_common_ticks(source))
+        case ".avi":
+            # Its frames have numbers and no times: moved by half a frame, one would be put between.
+            options["avoid_negative_ts"] = "disabled"
         case ".mkv" | ".webm":
             # Sound may start before zero (an encoder's priming); moving it would move the film.
             options["avoid_negative_ts"] = "disabled"

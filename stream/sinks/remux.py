@@ -100,14 +100,20 @@ class Copies:
             ready.stream = copy
         return packets
 
-    def last(self) -> list[Any]:
+    def last(self, fragment_seconds: float) -> list[Any]:
         """Returns what ends the tracks.
 
         MP4's muxer ends a text track with an empty title, which it takes to be as long as the
-        one before, unless there is one of no length already.
+        one before, unless there is one of no length already. In a fragment of its own such a one
+        makes FFmpeg 8 abort.
+
+        Args:
+            fragment_seconds: where the file's last fragment begins.
         """
         packets = []
         for index, (end, time_base) in self._ends.items():
+            if end * time_base <= fragment_seconds:
+                continue
             packet = av.Packet(_NO_TEXT)
             packet.pts = packet.dts = end
             packet.duration, packet.time_base = 0, time_base
