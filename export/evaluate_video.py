@@ -89,10 +89,10 @@ def evaluate_video(
                     clip.stem,
                     len(L),
                     *(round(float(mean), 4) for mean in means),
-                    colorfulness_of_truth=round(share, 3),
-                    warp_error=round(score.warp_error, 3),
-                    cdc=round(score.cdc, 5),
-                    uncovered_error=round(score.uncovered_error, 3),
+                    round(share, 3),
+                    round(score.warp_error, 3),
+                    round(score.cdc, 5),
+                    round(score.uncovered_error, 3),
                 )
             )
         report(clip.stem, number + 1, len(clips))
