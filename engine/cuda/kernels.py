@@ -10,7 +10,7 @@ import logging
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,7 @@ log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("kernels.cu")
 _BLOCK = (32, 8, 1)
-_SURFACE = np.dtype(
-    [
-        ("address", np.uint64),
-        ("pitch", np.int32),
-        ("width", np.int32),
-        ("height", np.int32),
-        ("wide", np.int32),
-        ("shift", np.int32),
-        ("step", np.int32),
-    ]
-)
+_SURFACE = np.dtype("u8, i4, i4, i4, i4, i4, i4")  # the fields of `Surface`, in their order
 Launch = Callable[..., None]
 
 
@@ -54,8 +44,7 @@ class Surface:
 
     def argument(self) -> Any:
         """The struct that the kernels take."""
-        values = (self.address, self.pitch, self.width, self.height)
-        return np.array((*values, self.wide, self.shift, self.step), _SURFACE)[()]
+        return np.array(astuple(self), _SURFACE)[()]
 
 
 @dataclass(frozen=True)
