@@ -43,7 +43,7 @@ class Checked:
 
     def __post_init__(self) -> None:
         group = type(self)
-        kinds = types_of(group)
+        kinds = get_type_hints(group)
         for name, words in described(group):
             flag, value = flag_of(group, name), getattr(self, name)
             _check_kind(flag, value, _members(kinds[name]))
@@ -66,11 +66,6 @@ def flag_of(group: type[Any], name: str) -> str:
     """The option's name on the command line."""
     words: Mapping[str, Words] = dict(described(group))
     return words[name].flags[-1] if words[name].flags else "--" + name.replace("_", "-")
-
-
-def types_of(group: type[Any]) -> dict[str, Any]:
-    """The types of a dataclass's fields, by name."""
-    return get_type_hints(group)
 
 
 def _members(kind: Any) -> list[Any]:

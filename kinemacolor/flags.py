@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from kinemacolor.checked import Words, described, flag_of, types_of
+from kinemacolor.checked import Words, described, flag_of
 from kinemacolor.errors import BadOption
 
 Command = Callable[..., Any]
@@ -51,7 +51,7 @@ def takes(groups: Iterable[type[Any]], build: Callable[..., Any]) -> Callable[[C
 
 
 def _parameter(group: type[Any], name: str, words: Words) -> inspect.Parameter:
-    default, kind = getattr(group, name), types_of(group)[name]
+    default, kind = getattr(group, name), get_type_hints(group)[name]
     flag = flag_of(group, name)
     if _turns_off(flag):
         default = not default

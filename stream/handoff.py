@@ -33,10 +33,6 @@ class Stop:
         self._fail: Callable[[BaseException], None] | None = None
         self._lock = threading.RLock()  # a signal's handler may ask while this thread holds it
 
-    @property
-    def requested(self) -> bool:
-        return self._requested.is_set()
-
     def request(self) -> None:
         """Ends the run that this belongs to, or is going to belong to."""
         with self._lock:
@@ -136,8 +132,7 @@ class Channel(Generic[T]):
         """Closes, and throws away what is here."""
         with self._changed:
             self._items.clear()
-            self._closed = True
-            self._changed.notify_all()
+            self.close()
 
     def __enter__(self) -> Channel[T]:
         return self

@@ -108,7 +108,6 @@ def chroma_planes(
     *,
     upsample: Upsample = "guided",
     saturation: float = 1.0,
-    epsilon: float = EPSILON,
     out: tuple[NDArray[Any], NDArray[Any]] | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The chroma samples of one frame.
@@ -119,7 +118,6 @@ def chroma_planes(
         encoding: of the guide and of the result.
         upsample: `guided` stops colour at luma edges, `bilinear` does not.
         saturation: ab is multiplied by this.
-        epsilon: luma variance (0..1 squared) under which a window counts as flat.
         out: where to write the result, two of (H, W); rows may be padded.
 
     Returns:
@@ -133,7 +131,7 @@ def chroma_planes(
     else:
         small = resize(guide, ab.shape[2], ab.shape[1]).astype(np.float32)
         top = np.float32(2**encoding.bit_depth - 1)
-        slope, offset = linear_model(small / top, target, epsilon)
+        slope, offset = linear_model(small / top, target, EPSILON)
         slope /= top
         column, row = (
             cv2.add(cv2.multiply(enlarge(factor), guide, dtype=cv2.CV_32F), enlarge(summand))
@@ -153,7 +151,7 @@ def chroma_planes(
 
 
 def linear_model(
-    guide: NDArray[np.float32], target: NDArray[np.float32], epsilon: float, radius: int = RADIUS
+    guide: NDArray[np.float32], target: NDArray[np.float32], epsilon: float
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The guided filter's coefficients: target = slope * guide + offset in every window.
 
@@ -167,7 +165,7 @@ def linear_model(
     Returns:
         slope and offset: (h, w, 2) float32, averaged over the windows that hold each cell.
     """
-    window = (2 * radius + 1, 2 * radius + 1)
+    window = (2 * RADIUS + 1, 2 * RADIUS + 1)
     guide2 = cv2.merge([guide, guide])
     mean_guide = cv2.blur(guide2, window)
     mean_target = cv2.blur(target, window)

@@ -49,17 +49,12 @@ LAYOUTS = {
 
 @dataclass(frozen=True, eq=False)
 class CudaCanvas(Canvas):
-    """A frame on the GPU that was looked at.
-
-    Attributes:
-        chroma: Cb and Cr.
-        memory: holds the surfaces' own, until the frame is painted.
-    """
+    """A frame on the GPU that was looked at."""
 
     luma: Surface
-    chroma: tuple[Surface, Surface]
+    chroma: tuple[Surface, Surface]  # Cb and Cr
     geometry: Geometry
-    memory: list[dlpack.Tensor]
+    memory: list[dlpack.Tensor]  # the surfaces' own is held until the frame is painted
 
 
 class CudaPainter(Painter[CudaCanvas]):

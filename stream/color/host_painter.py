@@ -22,23 +22,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class HostCanvas(Canvas):
-    """A frame in memory that was looked at.
+    """A frame in memory that was looked at."""
 
-    Attributes:
-        guide: (h, w) uint8 or uint16: the luma codes at the chroma samples.
-        pix_fmt: of the frame to be.
-    """
-
-    guide: NDArray[Any]
-    pix_fmt: str
+    guide: NDArray[Any]  # (h, w) uint8 or uint16: the luma codes at the chroma samples
+    pix_fmt: str  # of the frame to be
 
 
 class HostPainter(Painter[HostCanvas]):
-    """Paints frames in memory.
-
-    Args:
-        pix_fmts: what the sink takes; empty means anything.
-    """
+    """Paints frames in memory, in one of `pix_fmts`; an empty set means anything."""
 
     def __init__(self, pix_fmts: Collection[str] = frozenset()) -> None:
         self._pix_fmts = frozenset(pix_fmts)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 from kinemacolor.engine.backend import Backend
 from kinemacolor.stream.command.console import console, fail, start_log
-from kinemacolor.stream.command.flags import takes_options
 from kinemacolor.stream.errors import StreamError
 from kinemacolor.stream.options import Options
+
+from kinemacolor.flags import takes
 
 if TYPE_CHECKING:
     from kinemacolor.stream.run.job import Job
     from kinemacolor.stream.run.report import Report
+
+takes_options = takes(get_type_hints(Options).values(), Options.of)
 
 
 @takes_options

@@ -22,7 +22,7 @@ class Metrics:
     """
 
     def __init__(
-        self, address: str, stats: Stats, *, source: Source, latency: Latency | None = None
+        self, address: str, stats: Stats, source: Source, latency: Latency | None = None
     ) -> None:
         try:
             from prometheus_client import CollectorRegistry, start_http_server
