@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 log = logging.getLogger(__name__)
 
 # Pictures in a batch. One launch costs the GPU about as much as several small pictures do.
-FILE_BATCH, LIVE_BATCH = 4, 1
+FILE_BATCH = 4
 
 
 class TensorRTBackend(Backend):
