@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -186,12 +185,7 @@ class StageGroup:
                     self._handlers[number] = signal.signal(number, self._interrupt)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> bool:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         try:
             self._join(error)
         finally:
@@ -201,7 +195,7 @@ class StageGroup:
                 signal.signal(number, handler)
         if self._errors and self._errors[0] is not error:
             raise self._errors[0]
-        return kind is not None and issubclass(kind, Closed)
+        return isinstance(error, Closed)
 
     def _join(self, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, Closed):

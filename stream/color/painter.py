@@ -53,7 +53,6 @@ class Painter(Protocol[C]):
 
         Raises BadSource or BadSink for frames that cannot be coloured.
         """
-        ...
 
     def paint(self, canvas: C, ab: NDArray[np.float32], style: Style) -> av.VideoFrame:
         """Returns the frame with the source's luma, bit for bit, and new chroma.
@@ -63,7 +62,6 @@ class Painter(Protocol[C]):
         Args:
             ab: (2, h, w) float32, CIELAB units, of the upright picture.
         """
-        ...
 
     def close(self) -> None:
         """Frees what the painter holds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -114,8 +114,11 @@ class Run:
             return self.report
         with closing(source):
             sink = assemble.open_job_sinks(self.job, options, source)
-            with _ended_early_on_error(sink):
+            try:
                 stopped, kept = self._color(source, sink, options)
+            except BaseException as error:
+                _end_early(sink, error)
+                raise
             self._say_repairs(source)
         assert self.report is not None
         if stopped is not None:
@@ -140,7 +143,8 @@ class Run:
             with closing(colorizer), ExitStack() as lookers_on:
                 if options.output.metrics is not None:
                     counters = self.stats, source, self._latency
-                    lookers_on.enter_context(Metrics(options.output.metrics, *counters))
+                    metrics = Metrics(options.output.metrics, *counters)
+                    lookers_on.callback(metrics.close)
                 lookers_on.enter_context(self._watched(source, sink))
                 self._move(source, colorizer, sink)
         except (KeyboardInterrupt, Stopped) as error:
@@ -185,15 +189,6 @@ class Run:
             log.warning("%d frames had no time of their own, or ran backwards", source.repaired)
 
 
-@contextmanager
-def _ended_early_on_error(sink: Sink) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        _end_early(sink, error)
-        raise
-
-
 def _end_early(sink: Sink, error: BaseException) -> Path | None:
     """Keeps what is worth keeping, says where, and returns it."""
     told = isinstance(error, KeyboardInterrupt | Stopped)
@@ -203,21 +198,15 @@ def _end_early(sink: Sink, error: BaseException) -> Path | None:
     return kept
 
 
-@contextmanager
-def open_network(options: Options, *, live: bool = False) -> Iterator[Backend]:
+def open_network(options: Options, *, live: bool = False) -> AbstractContextManager[Backend]:
     """Loads the model on the backend that the options ask for, once for all jobs.
 
     Args:
         live: pictures come one by one, and each is wanted soon.
     """
-    color = options.color
-    network = load(
-        color.model, color.backend, color.precision, device=color.device, batch=1 if live else None
-    )
-    try:
-        yield network
-    finally:
-        network.close()
+    color, batch = options.color, 1 if live else None
+    network = load(color.model, color.backend, color.precision, device=color.device, batch=batch)
+    return closing(network)
 
 
 def colorize(source: str | Path, sink: str | Path, **options: Any) -> Report:

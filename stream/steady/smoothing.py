@@ -37,7 +37,6 @@ class Steady(Protocol):
             L: (H, W) float32, 0..100.
             busy: the network is at a frame that was wanted SOON.
         """
-        ...
 
     def push(self, L: Plane, ab: Colors | None, *, rough: bool = False) -> list[Colors]:
         """Takes a frame and returns the ab planes that are now final, in order.
@@ -49,14 +48,13 @@ class Steady(Protocol):
             rough: a first guess: live, the next frame is wanted SOON, and its colours soon
                 outweigh these.
         """
-        ...
 
     def late(self, ab: Colors) -> None:
         """Takes the ab planes of the last frame that was wanted SOON and pushed without any.
 
         They are carried to the frame pushed last, and serve from the next one on.
         """
-        raise NotImplementedError("no frame gets its ab planes late")
+        raise TypeError("no frame gets its ab planes late")
 
     def flush(self) -> list[Colors]:
         """Returns what is still held back. The next push starts a new shot."""
