@@ -31,8 +31,8 @@ from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.load import load
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.export.video_metrics import VideoScores, measure_motion, score_video, to_rgb
+from kinemacolor.stream.color.asking import FIRST_LOOK
 from kinemacolor.stream.color.chroma import EPSILON, extract_L, linear_model, resize
-from kinemacolor.stream.color.colorizer import FIRST_LOOK
 from kinemacolor.stream.color.frames import frame_encoding, plane_view, to_luma_format
 from kinemacolor.stream.steady.keyframes import Want
 from kinemacolor.stream.steady.smoothing import BLOCK, Steady, SteadyMode, make_steady

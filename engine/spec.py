@@ -60,12 +60,7 @@ class ModelSpec:
 
 
 def size_like(
-    width: int,
-    height: int,
-    *,
-    area: int,
-    multiple: int,
-    otherwise: tuple[int, int] | None = None,
+    width: int, height: int, *, area: int, multiple: int, otherwise: tuple[int, int] | None = None
 ) -> tuple[int, int]:
     """Returns (H, W), multiples, of 0.8 to 1 of the area, nearest to the shape of a picture.
 

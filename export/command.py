@@ -10,17 +10,8 @@ from typing import Annotated, Literal
 import typer
 from kinemacolor.export.errors import ExportError
 from kinemacolor.export.options import ExportOptions, TrainOptions
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from kinemacolor.flags import takes
 
@@ -240,16 +231,18 @@ def _torch_at_hand() -> Iterator[None]:
         ) from error
 
 
-def _bar(field: str | None = None) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn()]
-    columns += [TaskProgressColumn(), TextColumn(field)] if field else [MofNCompleteColumn()]
-    elapsed = (TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
-    return Progress(*columns, *elapsed, console=console, disable=not console.is_terminal)
+def _bar(field: str | None = None) -> bars.Progress:
+    how_far: list[bars.ProgressColumn] = [bars.MofNCompleteColumn()]
+    if field:
+        how_far = [bars.TaskProgressColumn(), bars.TextColumn(field)]
+    start = (bars.TextColumn("{task.description}"), bars.BarColumn())
+    end = (bars.TimeElapsedColumn(), bars.TextColumn("eta"), bars.TimeRemainingColumn())
+    return bars.Progress(*start, *how_far, *end, console=console, disable=not console.is_terminal)
 
 
-def _counter(bar: Progress) -> Callable[[str, int, int], None]:
+def _counter(bar: bars.Progress) -> Callable[[str, int, int], None]:
     """Returns a function that shows how many of how many are done, in a row for each name."""
-    rows: dict[str, TaskID] = {}
+    rows: dict[str, bars.TaskID] = {}
 
     def show(name: str, done: int, total: int) -> None:
         if name not in rows:

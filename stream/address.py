@@ -38,25 +38,16 @@ _RTMP_PORTS = {"rtmp": 1935, "rtmps": 443}
 
 @dataclass(frozen=True)
 class Address:
-    """Any source or sink; what holds for most kinds is the default.
-
-    Attributes:
-        live: frames come at the source's own pace.
-        has_viewers: an output is watched as it is sent, so pictures must come in time.
-        follows_keys: viewers of an output ask for key frames, or need none.
-    """
+    """Any source or sink; what holds for most kinds is the default."""
 
     text: str = field(repr=False)  # as it was given
 
-    live: ClassVar[bool] = False
-    has_viewers: ClassVar[bool] = False
-    follows_keys: ClassVar[bool] = False
+    live: ClassVar[bool] = False  # frames come at the source's own pace
+    has_viewers: ClassVar[bool] = False  # watched as it is sent, so pictures must come in time
+    follows_keys: ClassVar[bool] = False  # viewers ask for key frames, or need none
 
     def __str__(self) -> str:
         return shown_url(self.text)
-
-
-# Sources and sinks
 
 
 @dataclass(frozen=True)
@@ -77,9 +68,6 @@ class LocalFile(Address):
 @dataclass(frozen=True)
 class Pipe(Address):
     """`-`: standard input, or Y4M on standard output."""
-
-
-# Sources
 
 
 @dataclass(frozen=True)
@@ -122,9 +110,6 @@ class NetworkStream(Address):
     transport: str  # of RTSP: tcp or udp
 
     live = True
-
-
-# Sinks
 
 
 @dataclass(frozen=True)
@@ -205,19 +190,8 @@ class RtmpPush(Address):
 
 
 SourceAddress = LocalFile | Pipe | TestPicture | Camera | NetworkStream
-SinkAddress = (
-    LocalFile
-    | Pipe
-    | Null
-    | Window
-    | VirtualCamera
-    | Hls
-    | TransportStream
-    | Datagrams
-    | RtspServer
-    | RtspPush
-    | RtmpPush
-)
+StreamAddress = Hls | TransportStream | Datagrams | RtspServer | RtspPush | RtmpPush
+SinkAddress = LocalFile | Pipe | Null | Window | VirtualCamera | StreamAddress
 
 
 def parse_source(text: str | Path) -> SourceAddress:
@@ -264,10 +238,14 @@ def parse_sink(text: str | Path) -> SinkAddress:
             return Window(text)
         case "virtualcam":
             return VirtualCamera(text, rest)
+        case "hls" if not rest:
+            raise BadSink("hls: needs a folder, such as hls:public/live")
         case "hls":
-            return _hls(text, rest)
+            return Hls(text, Path(rest))
+        case "mpegts" if rest != "-":
+            raise BadSink("mpegts: writes to a pipe: mpegts:-; for a file give its name, film.ts")
         case "mpegts":
-            return _transport_stream(text, rest)
+            return TransportStream(text)
         case "web":
             raise _not_yet(kind)
         case _ if "://" not in text:
@@ -354,18 +332,6 @@ def _rtsp_transport(url: str) -> tuple[str, str]:
         if url.endswith("?" + transport):
             return url[: -len(transport) - 1], transport
     return url, "tcp"
-
-
-def _hls(text: str, folder: str) -> Hls:
-    if not folder:
-        raise BadSink("hls: needs a folder, such as hls:public/live")
-    return Hls(text, Path(folder))
-
-
-def _transport_stream(text: str, target: str) -> TransportStream:
-    if target != "-":
-        raise BadSink("mpegts: writes to a pipe: mpegts:-; for a file give its name, film.ts")
-    return TransportStream(text)
 
 
 def _datagrams(text: str) -> Datagrams:

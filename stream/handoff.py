@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from math import inf
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -32,10 +31,6 @@ class Stop:
         self._requested = threading.Event()
         self._fail: Callable[[BaseException], None] | None = None
         self._lock = threading.RLock()  # a signal's handler may ask while this thread holds it
-
-    @property
-    def requested(self) -> bool:
-        return self._requested.is_set()
 
     def request(self) -> None:
         """Ends the run that this belongs to, or is going to belong to."""
@@ -136,8 +131,7 @@ class Channel(Generic[T]):
         """Closes, and throws away what is here."""
         with self._changed:
             self._items.clear()
-            self._closed = True
-            self._changed.notify_all()
+            self.close()
 
     def __enter__(self) -> Channel[T]:
         return self
@@ -191,12 +185,7 @@ class StageGroup:
                     self._handlers[number] = signal.signal(number, self._interrupt)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> bool:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         try:
             self._join(error)
         finally:
@@ -206,7 +195,7 @@ class StageGroup:
                 signal.signal(number, handler)
         if self._errors and self._errors[0] is not error:
             raise self._errors[0]
-        return kind is not None and issubclass(kind, Closed)
+        return isinstance(error, Closed)
 
     def _join(self, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, Closed):

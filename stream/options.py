@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from kinemacolor.engine.backend import BackendName, Precision
 
-from kinemacolor.checked import Checked, option, types_of
+from kinemacolor.checked import Checked, option
 from kinemacolor.errors import BadOption
 
 _LONGEST_SECONDS = 1e9  # 30 years; FFmpeg counts microseconds in 64 bits
@@ -231,7 +231,7 @@ class Options:
 
         Raises BadOption: a value is out of its range. TypeError: there is no such option.
         """
-        groups = types_of(cls)
+        groups = get_type_hints(cls)
         owner = {f.name: name for name, group in groups.items() for f in fields(group)}
         sorted_in: dict[str, dict[str, Any]] = {name: {} for name in groups}
         for name, value in values.items():

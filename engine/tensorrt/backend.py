@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 log = logging.getLogger(__name__)
 
 # Pictures in a batch. One launch costs the GPU about as much as several small pictures do.
-FILE_BATCH, LIVE_BATCH = 4, 1
+FILE_BATCH = 4
 
 
 class TensorRTBackend(Backend):
@@ -179,12 +179,8 @@ class TensorRTPending:
         self._backend, self._parts = backend, parts
 
     def result(self) -> NDArray[np.float32]:
-        return np.concatenate(
-            [
-                self._backend.finish(part.batch)[part.first : part.first + part.number]
-                for part in self._parts
-            ]
-        )
+        parts = [self._backend.finish(p.batch)[p.first : p.first + p.number] for p in self._parts]
+        return np.concatenate(parts)
 
 
 def find_plan(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 from kinemacolor.engine.backend import Backend
 from kinemacolor.stream.command.console import console, fail, start_log
-from kinemacolor.stream.command.flags import takes_options
 from kinemacolor.stream.errors import StreamError
 from kinemacolor.stream.options import Options
+
+from kinemacolor.flags import takes
 
 if TYPE_CHECKING:
     from kinemacolor.stream.run.job import Job
     from kinemacolor.stream.run.report import Report
+    from kinemacolor.stream.run.run import Watcher
+
+takes_options = takes(get_type_hints(Options).values(), Options.of)
 
 
 @takes_options
@@ -37,6 +41,7 @@ def colorize(
 ) -> None:
     """Colorizes films and pictures: SOURCE in, SINK out."""
     start_log(quiet)
+    from kinemacolor.stream.command.progress import ProgressBar
     from kinemacolor.stream.run.assemble import check_stills
     from kinemacolor.stream.run.job import plan_jobs
     from kinemacolor.stream.run.report import check_report
@@ -51,13 +56,14 @@ def colorize(
     reports: list[Report] = []
     failures: list[str] = []
     live = any(job.is_live(options.live) for job in jobs)
+    bar = None if quiet else ProgressBar(console, shown=not no_progress)
     with ExitStack() as ends:
         if report is not None:  # also after Ctrl-C, the only end of a live run
             ends.callback(_write_report, report, reports, many=len(jobs) > 1)
         network = ends.enter_context(open_network(options, live=live))
         for job in jobs:
             try:
-                _color(job, options, network, reports, quiet=quiet, no_progress=no_progress)
+                _color(job, options, network, reports, bar)
             except StreamError as error:
                 if len(jobs) == 1:
                     raise
@@ -68,20 +74,12 @@ def colorize(
 
 
 def _color(
-    job: Job,
-    options: Options,
-    network: Backend,
-    reports: list[Report],
-    *,
-    quiet: bool,
-    no_progress: bool,
+    job: Job, options: Options, network: Backend, reports: list[Report], bar: Watcher | None
 ) -> None:
     """Does one job, and adds its report, however it ends."""
-    from kinemacolor.stream.command.progress import ProgressBar
     from kinemacolor.stream.run.report import unfinished_report
     from kinemacolor.stream.run.run import Run
 
-    bar = None if quiet else ProgressBar(console, shown=not no_progress)
     run = Run(job, options, network, watcher=bar)
     try:
         reports.append(run.run())

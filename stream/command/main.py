@@ -134,7 +134,3 @@ def _fail_usage(error: Any) -> None:
     if hasattr(error, "format_message"):
         path = error.ctx.command_path if getattr(error, "ctx", None) else "kinemacolor"
         fail(f"{error.format_message().rstrip('.')}; {path} --help lists what there is", 2)
-
-
-if __name__ == "__main__":
-    main()

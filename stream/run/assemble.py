@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import av
@@ -18,9 +17,6 @@ from kinemacolor.stream.color.painter import Style
 from kinemacolor.stream.color.tempo import SHARES, Tempo
 from kinemacolor.stream.errors import BadSink, BadSource, StreamError
 from kinemacolor.stream.handoff import Stop
-from kinemacolor.stream.measure.latency import Latency
-from kinemacolor.stream.measure.metrics import Metrics
-from kinemacolor.stream.measure.stats import Stats
 from kinemacolor.stream.media import Sink, Source
 from kinemacolor.stream.options import EncodeOptions, Options
 from kinemacolor.stream.run.job import Job
@@ -44,13 +40,10 @@ def check_stills(jobs: Sequence[Job], options: Options) -> None:
         if options.live.plays_films:
             raise BadSource(f"{job.source} is a still picture: --realtime and --loop play films")
         for sink in job.sinks:
-            if not (isinstance(sink, Null | Window) or _is_picture(sink)):
+            is_picture = isinstance(sink, LocalFile) and sink.is_still
+            if not (is_picture or isinstance(sink, Null | Window)):
                 kinds = ", ".join(STILLS)
                 raise BadSink(f"a still cannot become {sink}: use {kinds}, null: or window:")
-
-
-def _is_picture(address: object) -> bool:
-    return isinstance(address, LocalFile) and address.is_still
 
 
 def place_frames(job: Job, options: Options) -> Options:
@@ -132,22 +125,6 @@ def _encode_options(options: Options, pix_fmt: str) -> EncodeOptions:
         return options.replace(encoder="nvenc").encode
     log.info("encoding on the processor: %s", problem)
     return encode
-
-
-def open_metrics(
-    options: Options, stats: Stats, source: Source, latency: Latency | None
-) -> AbstractContextManager[object]:
-    """Opens the page for Prometheus, if there is to be one."""
-    if options.output.metrics is None:
-        return nullcontext()
-    return Metrics(options.output.metrics, stats, source=source, latency=latency)
-
-
-def make_latency(options: Options, source: Source) -> Latency | None:
-    """The accounts of a live source; None for a film, which is never late."""
-    if not source.live:
-        return None
-    return Latency.of(source, max_seconds=options.live.max_latency_ms / 1000)
 
 
 def make_colorizer(network: Backend, options: Options, source: Source, sink: Sink) -> Colorizer:

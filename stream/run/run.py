@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,18 +16,11 @@ from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.errors import StreamError
 from kinemacolor.stream.handoff import Stop, Stopped, Task
 from kinemacolor.stream.measure.latency import Latency
+from kinemacolor.stream.measure.metrics import Metrics
 from kinemacolor.stream.measure.stats import Stats
 from kinemacolor.stream.media import Sink, Source
 from kinemacolor.stream.options import Options
-from kinemacolor.stream.run.assemble import (
-    check_stills,
-    make_colorizer,
-    make_latency,
-    open_job_sinks,
-    open_job_source,
-    open_metrics,
-    place_frames,
-)
+from kinemacolor.stream.run import assemble
 from kinemacolor.stream.run.job import Job, plan_jobs
 from kinemacolor.stream.run.progress import Progress
 from kinemacolor.stream.run.report import Report, make_report, unfinished_report
@@ -66,7 +59,8 @@ class Run:
         self._source: Source | None = None
         self._latency: Latency | None = None
         self._last: Progress | None = None  # set when it has ended
-        self._report: Report | None = None
+        # What `--report` writes; None until it has ended without an error, or was stopped.
+        self.report: Report | None = None
         self._task: Task[Report] | None = None
 
     def start(self) -> None:
@@ -95,11 +89,6 @@ class Run:
             return self._last
         return Progress.of(self.stats, self._source, self._latency)
 
-    @property
-    def report(self) -> Report | None:
-        """What `--report` writes; None until it has ended without an error, or was stopped."""
-        return self._report
-
     def run(self) -> Report:
         """Does the job on this thread and returns the report.
 
@@ -118,36 +107,45 @@ class Run:
     def _work(self) -> Report:
         try:
             self._stop.sleep(0)  # raises where it was stopped before it began
-            options = place_frames(self.job, self.options)
-            source = self._source = open_job_source(self.job, options, self._stop)
+            options = assemble.place_frames(self.job, self.options)
+            source = self._source = assemble.open_job_source(self.job, options, self._stop)
         except Stopped:
-            self._report = unfinished_report(self.job, "stopped")
-            return self._report
+            self.report = unfinished_report(self.job, "stopped")
+            return self.report
         with closing(source):
-            sink = open_job_sinks(self.job, options, source)
-            with _ended_early_on_error(sink):
+            sink = assemble.open_job_sinks(self.job, options, source)
+            try:
                 stopped, kept = self._color(source, sink, options)
+            except BaseException as error:
+                _end_early(sink, error)
+                raise
             self._say_repairs(source)
-        assert self._report is not None
+        assert self.report is not None
         if stopped is not None:
-            self._report["ended"] = "stopped"
+            self.report["ended"] = "stopped"
             if kept is not None:
-                self._report["sink"] = str(kept)
+                self.report["sink"] = str(kept)
         if isinstance(stopped, KeyboardInterrupt):
             raise stopped
-        return self._report
+        return self.report
 
     def _color(
         self, source: Source, sink: Sink, options: Options
     ) -> tuple[BaseException | None, Path | None]:
         """Moves all frames. Returns what stopped that, and where a part was kept."""
-        self._latency = make_latency(options, source)
-        colorizer = make_colorizer(self.backend, options, source, sink)
+        if source.live:  # a film is never late
+            limit = options.live.max_latency_ms / 1000
+            self._latency = Latency.of(source, max_seconds=limit)
+        colorizer = assemble.make_colorizer(self.backend, options, source, sink)
         stopped: BaseException | None = None
         kept: Path | None = None
         try:
-            metrics = open_metrics(options, self.stats, source, self._latency)
-            with closing(colorizer), self._watched(source, sink), metrics:
+            with closing(colorizer), ExitStack() as lookers_on:
+                if options.output.metrics is not None:
+                    counters = self.stats, source, self._latency
+                    metrics = Metrics(options.output.metrics, *counters)
+                    lookers_on.callback(metrics.close)
+                lookers_on.enter_context(self._watched(source, sink))
                 self._move(source, colorizer, sink)
         except (KeyboardInterrupt, Stopped) as error:
             stopped = error
@@ -156,7 +154,7 @@ class Run:
             log.info("wrote %s", ", ".join(map(str, self.job.sinks)))
         else:
             kept = _end_early(sink, stopped)
-        self._report = make_report(self.job, source, sink, colorizer, self.stats, self._latency)
+        self.report = make_report(self.job, source, sink, colorizer, self.stats, self._latency)
         return stopped, kept
 
     def _move(self, source: Source, colorizer: Colorizer, sink: Sink) -> None:
@@ -191,15 +189,6 @@ class Run:
             log.warning("%d frames had no time of their own, or ran backwards", source.repaired)
 
 
-@contextmanager
-def _ended_early_on_error(sink: Sink) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        _end_early(sink, error)
-        raise
-
-
 def _end_early(sink: Sink, error: BaseException) -> Path | None:
     """Keeps what is worth keeping, says where, and returns it."""
     told = isinstance(error, KeyboardInterrupt | Stopped)
@@ -209,21 +198,15 @@ def _end_early(sink: Sink, error: BaseException) -> Path | None:
     return kept
 
 
-@contextmanager
-def open_network(options: Options, *, live: bool = False) -> Iterator[Backend]:
+def open_network(options: Options, *, live: bool = False) -> AbstractContextManager[Backend]:
     """Loads the model on the backend that the options ask for, once for all jobs.
 
     Args:
         live: pictures come one by one, and each is wanted soon.
     """
-    color = options.color
-    network = load(
-        color.model, color.backend, color.precision, device=color.device, batch=1 if live else None
-    )
-    try:
-        yield network
-    finally:
-        network.close()
+    color, batch = options.color, 1 if live else None
+    network = load(color.model, color.backend, color.precision, device=color.device, batch=batch)
+    return closing(network)
 
 
 def colorize(source: str | Path, sink: str | Path, **options: Any) -> Report:
@@ -239,6 +222,6 @@ def colorize(source: str | Path, sink: str | Path, **options: Any) -> Report:
     jobs = plan_jobs([str(source)], [str(sink)])
     if len(jobs) != 1:
         raise StreamError(f"{source} holds {len(jobs)} films: colorize them one by one")
-    check_stills(jobs, chosen)
+    assemble.check_stills(jobs, chosen)
     with open_network(chosen, live=jobs[0].is_live(chosen.live)) as network:
         return Run(jobs[0], chosen, network).run()
