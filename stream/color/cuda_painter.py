@@ -41,10 +41,7 @@ class Layout:
     copies: tuple[str, ...]  # the same codes, the format that costs least first
 
 
-LAYOUTS = {
-    "nv12": Layout(0, ("nv12", "yuv420p")),
-    "p010le": Layout(6, ("yuv420p10le",)),
-}
+LAYOUTS = {"nv12": Layout(0, ("nv12", "yuv420p")), "p010le": Layout(6, ("yuv420p10le",))}
 
 
 @dataclass(frozen=True, eq=False)
