@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
+from kinemacolor.export import import_command
 from kinemacolor.export.errors import ExportError
+from kinemacolor.export.import_command import torch_at_hand
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,7 +30,7 @@ def add_to(app: typer.Typer, models: typer.Typer) -> None:
     app.command()(evaluate)
     models.command("export")(export)
     models.command("tune")(tune)
-    models.command("import")(import_)
+    import_command.add_to(models)
     models.command("quantize")(quantize)
 
 
@@ -74,7 +74,7 @@ def train(
         raise ExportError("give the run a budget: --hours or --pictures")
     from kinemacolor.engine.spec import find_model
 
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.train import CROPS
         from kinemacolor.export.train import Progress as Step
         from kinemacolor.export.train import train as run
@@ -146,7 +146,7 @@ def evaluate(
         return
     if colored:
         raise ExportError("--colored goes with --video")
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.evaluate import evaluate as score
         from kinemacolor.export.evaluate import table
 
@@ -180,7 +180,7 @@ def _evaluate_video(
     backend: str,
     frames: int,
 ) -> None:
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.evaluate_video import evaluate_video, table
 
     with _bar() as bar:
@@ -222,7 +222,7 @@ def export(
     ] = "",
 ) -> None:
     """Writes a checkpoint as an ONNX model and checks it against PyTorch."""
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.onnx_export import export as write
     path = write(
         source,
@@ -253,7 +253,7 @@ def tune(
     ] = None,
 ) -> None:
     """Scores what can be chosen after training, before `models export` fixes it."""
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.bins import TEMPERATURE
         from kinemacolor.export.tune import SATURATIONS, measure, table
 
@@ -272,23 +272,6 @@ def tune(
     print(table(settings))
 
 
-def import_(
-    source: Annotated[Path, typer.Argument(help=".caffemodel, .pth, or a colorizer's .onnx")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx")],
-    points: Annotated[
-        Path | None, typer.Option(metavar="pts_in_hull.npy", help="The bins of a .caffemodel.")
-    ] = None,
-    layout: Annotated[
-        Literal["auto", "ddcolor", "deoldify"], typer.Option(help="Kind of a foreign .onnx.")
-    ] = "auto",
-) -> None:
-    """Turns public weights into a model of this program."""
-    with _torch_at_hand():
-        from kinemacolor.export.import_weights import import_model
-    made = import_model(source, output, points=points, layout=layout)
-    console.print(f"{made.path}: {made.architecture}. {made.notice}")
-
-
 def quantize(
     model: Annotated[str, typer.Argument(help="Packaged name or .onnx file.")],
     data: Annotated[list[Path], typer.Option(help="Zip file or folder of pictures.")],
@@ -297,7 +280,7 @@ def quantize(
     """Writes a model with INT8 convolutions, and prints what that costs in colour."""
     from kinemacolor.engine.spec import find_model
 
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.quantize import quantize as run
 
     with _bar() as bar:
@@ -323,17 +306,6 @@ def _crop(text: str) -> tuple[int, int, int]:
         raise ExportError(f"{text!r} is no crop: give WIDTHxHEIGHT:BATCH, for example 256x192:18")
     width, height, count = match.groups()
     return int(width), int(height or width), int(count)
-
-
-@contextmanager
-def _torch_at_hand() -> Iterator[None]:
-    """Says how to install what an import inside the block lacks."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ExportError(
-            f"this command needs {error.name}: pip install 'kinemacolor[train]'"
-        ) from error
 
 
 def _bar(field: str | None = None) -> Progress:

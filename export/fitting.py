@@ -49,8 +49,8 @@ def fit(
         found = plain.pop(theirs)
         if found.shape != target.shape:
             raise BadWeights(
-                f"{source}: {folded.get(theirs, theirs)} has shape {tuple(found.shape)}, "
-                f"and {title} has {tuple(target.shape)} there"
+                f"{source} has another layout: {folded.get(theirs, theirs)} has shape "
+                f"{tuple(found.shape)}, and {title} has {tuple(target.shape)} there"
             )
         filled[name] = found.contiguous()
     over = [n for n in plain if not n.endswith(COUNTER) and not n.startswith(ignored or ("\0",))]

@@ -7,6 +7,7 @@ whose compiled operators fit one build of PyTorch only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,7 @@ class ConvNeXt(nn.Module):
         steps: list[nn.Module] = [
             nn.Sequential(nn.Conv2d(3, channels[0], 4, stride=4), ChannelNorm(channels[0], eps=EPS))
         ]
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in pairwise(channels):
             steps.append(
                 nn.Sequential(ChannelNorm(before, eps=EPS), nn.Conv2d(before, after, 2, stride=2))
             )

@@ -1,4 +1,4 @@
-"""ddcolor: "DDColor: Towards Photo-Realistic Image Colorization via Dual Decoders", Kang et al. 2023.
+"""ddcolor: the network of "DDColor: Towards Photo-Realistic Image Colorization", Kang et al. 2023.
 
 Only for its public weights. A ConvNeXt encoder; a U-shaped pixel decoder; a colour decoder whose
 queries (100) look at three scales of it, nine times, and each become a mask over the pixels.

@@ -68,9 +68,7 @@ def _shortcut(channels: int, out: int, stride: int) -> nn.Sequential:
 class ResNet(nn.Sequential):
     """A picture (N, 3, H, W) to features at 1/2, 1/4, 1/8, 1/16 and 1/32, finest first."""
 
-    def __init__(
-        self, depths: Sequence[int], channels: Sequence[int], *, bottleneck: bool
-    ) -> None:
+    def __init__(self, depths: Sequence[int], channels: Sequence[int], *, bottleneck: bool) -> None:
         """channels: of the stem, and within the blocks of each stage."""
         kind = Bottleneck if bottleneck else Basic
         stem = channels[0]
