@@ -83,30 +83,31 @@ def _folded(source: Path, weights: Weights) -> tuple[Weights, dict[str, str]]:
     """
     plain, names = dict(weights), {}
     for name in weights:
-        layer, _, kind = name.rpartition(".")
-        if kind == "weight_orig":
+        if name.endswith("weight_orig"):
+            weight = name.removesuffix("_orig")
             matrix = plain.pop(name)
-            u, v = (_part(source, plain, f"{layer}.weight_{p}") for p in "uv")
+            u, v = (_part(source, plain, f"{weight}_{p}") for p in "uv")
             flat = matrix.flatten(1)
             if u.shape != flat.shape[:1] or v.shape != flat.shape[1:]:
                 raise BadWeights(
-                    f"{source}: {layer}.weight_u and weight_v have shapes {tuple(u.shape)} and "
-                    f"{tuple(v.shape)}, which do not fit weight_orig of {tuple(matrix.shape)}"
+                    f"{source} has another layout: {weight}_u and weight_v have shapes "
+                    f"{tuple(u.shape)} and {tuple(v.shape)}, and weight_orig {tuple(matrix.shape)}"
                 )
-            plain[f"{layer}.weight"] = matrix / torch.dot(u, flat @ v)
-            names[f"{layer}.weight"] = name
-        elif kind == "weight_g":
+            plain[weight] = matrix / torch.dot(u, flat @ v)
+            names[weight] = name
+        elif name.endswith("weight_g"):
+            weight = name.removesuffix("_g")
             size = plain.pop(name)
-            direction = _part(source, plain, f"{layer}.weight_v")
+            direction = _part(source, plain, f"{weight}_v")
             length = direction.flatten(1).norm(dim=1)
             if size.numel() != len(length):
                 raise BadWeights(
-                    f"{source}: {name} has shape {tuple(size.shape)}, which does not fit weight_v "
-                    f"of {tuple(direction.shape)}"
+                    f"{source} has another layout: {name} has shape {tuple(size.shape)}, and "
+                    f"weight_v {tuple(direction.shape)}"
                 )
             factor = (size.flatten() / length).reshape(-1, *[1] * (direction.dim() - 1))
-            plain[f"{layer}.weight"] = direction * factor
-            names[f"{layer}.weight"] = f"{layer}.weight_v"
+            plain[weight] = direction * factor
+            names[weight] = f"{weight}_v"
     return plain, names
 
 

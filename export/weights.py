@@ -110,7 +110,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _why_not_plain(path: Path, error: str) -> str:
-    named = re.search(r"(?:GLOBAL|[Uu]nsupported (?:class|global):?) `?([\w.]+)", error)
+    named = re.search(r"(?:GLOBAL|class) `?(\w[\w.]*)", error)
     if named is None:
         return f"{path} is damaged, or no PyTorch file at all: get it again"
     return (

@@ -134,5 +134,6 @@ class DDColor(nn.Module):
         count, _, height, width = pixels.shape
         planes = mixed @ pixels.reshape(count, mixed.shape[2], -1)  # (N, 2, 16 h w)
         planes = shuffled(planes.reshape(count, 32, height, width), 4)  # (N, 2, H, W)
-        grey = nn.functional.conv2d(picture, last.weight[:, queries:], last.bias)
-        return planes + grey
+        kernel = torch.cat([torch.eye(2).to(weight), weight[:, queries:]], 1)  # (2, 2 + 3)
+        both = torch.cat([planes, picture], 1)
+        return nn.functional.conv2d(both, kernel[:, :, None, None], last.bias)
