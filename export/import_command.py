@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from kinemacolor.engine import hub
 from kinemacolor.export.errors import ExportError
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
 
 console = Console(stderr=True, highlight=False, markup=False)
 
@@ -17,6 +28,7 @@ console = Console(stderr=True, highlight=False, markup=False)
 def add_to(models: typer.Typer) -> None:
     """Adds the commands to `kinemacolor models`."""
     models.command("import")(import_)
+    models.command("get")(get)
 
 
 def import_(
@@ -52,6 +64,91 @@ def import_(
     console.print(f"{made.path}: {made.architecture}. {made.notice}")
     for fact in made.facts:
         console.print(fact)
+
+
+def get(
+    name: Annotated[str | None, typer.Argument(help="Left out: lists what there is.")] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use what is on this machine, fetch nothing.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Even if it is there.")] = False,
+) -> None:
+    """Fetches a public network, and makes a model of it that --model NAME runs."""
+    if name is None:
+        _list()
+        return
+    source = hub.find(name)
+    file = hub.model_file(name)
+    if file.is_file() and not again:
+        console.print(f"{name} is there: {file}; --again fetches it anew")
+        return
+    with torch_at_hand():
+        from kinemacolor.export.import_weights import import_model
+    console.print(f"{name}: about {source.megabytes} MB, licence {source.license}")
+    with _bytes_bar() as bar:
+        task = bar.add_task(source.file, total=None)
+        fetched = hub.fetch(
+            source,
+            offline=offline,
+            report=lambda done, total: bar.update(task, completed=done, total=total or None),
+        )
+    console.print(f"{fetched.path}: {fetched.trust}")
+    made = import_model(fetched.path, file, name=name)
+    for fact in (made.notice, *made.facts):
+        console.print(fact)
+    speed = _try(name, file)
+    console.print(f"{file}: {speed}; kinemacolor FILM --model {name} runs it")
+
+
+def _list() -> None:
+    table = Table(
+        "name", "good at", "million parameters", "MB", "licence", "from", "ms a picture", box=None
+    )
+    speeds = hub.remembered("speeds")
+    for source in hub.SOURCES.values():
+        there = hub.model_file(source.name).is_file()
+        table.add_row(
+            source.name,
+            source.good_at,
+            f"{source.parameters:.0f}",
+            str(source.megabytes),
+            source.license,
+            source.address if source.on_hub else source.address.split("/")[2],
+            speeds.get(source.name, "-") if there else "not here",
+        )
+    Console(highlight=False, markup=False).print(table)
+
+
+def _try(name: str, file: Path) -> str:
+    """Builds the engine where there is a GPU, colours one picture, and remembers its time."""
+    import numpy as np
+    from kinemacolor.engine.load import choose, load
+    from kinemacolor.engine.spec import read_spec
+    from kinemacolor.engine.tensorrt.plans import prepare
+
+    spec = read_spec(file)
+    chosen, why = choose()
+    if chosen == "tensorrt":
+        console.print(f"building for TensorRT: {why}")
+        prepare(spec)
+    backend = load(file, chosen)
+    L = np.full((1, 1, spec.height, spec.width), 50, np.float32)
+    try:
+        backend(L)  # the first one prepares
+        start = time.perf_counter()
+        backend(L)
+        milliseconds = 1000 * (time.perf_counter() - start)
+    finally:
+        backend.close()
+    words = f"{milliseconds:.0f} ({chosen}, {spec.width}x{spec.height})"
+    hub.remember("speeds", {name: words})
+    return f"{milliseconds:.0f} ms a picture of {spec.width}x{spec.height} ({backend.description})"
+
+
+def _bytes_bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    columns += (TransferSpeedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from kinemacolor.export import foreign_onnx, onnx_export, published, weights, zh
 from kinemacolor.export.errors import BadWeights
 from kinemacolor.export.foreign_onnx import Told
 from kinemacolor.export.published import Published
-from torch import nn
 
 CHECK = "Check the licence that came with your file."
 KNOWN = ".caffemodel, .pth, .pt, .bin, .safetensors, .onnx"
@@ -33,6 +32,7 @@ def import_model(
     told: Told | None = None,
     side: int | None = None,
     fp16: bool = False,
+    name: str | None = None,
 ) -> Imported:
     """Writes a contract-keeping ONNX file from a foreign file of weights.
 
@@ -44,6 +44,7 @@ def import_model(
         told: what the user knows of a foreign ONNX file; the rest is found by trying.
         side: of the square whose area the network prefers, pixels; default: see `Published`.
         fp16: store the weights as float16, which halves the file.
+        name: of the model; default: the file's.
 
     Raises BadWeights when the file is not what its name says, or does not fit.
     """
@@ -55,14 +56,17 @@ def import_model(
         case ".pth" | ".pt" | ".bin" | ".safetensors":
             found = published.recognize(source, weights.read(source))
         case ".onnx":
-            return _foreign(source, out, told or Told(), side)
+            return _foreign(source, out, told or Told(), side, name or source.stem)
         case suffix:
             raise BadWeights(f"{source}: {suffix or 'no suffix'}; known: {KNOWN}")
     if side is not None and side % found.multiple:
         raise BadWeights(
             f"{found.architecture} takes sides of a multiple of {found.multiple}, not of {side}"
         )
-    _write(source, out, found, side=side or found.side, fp16=fp16)
+    metadata = _metadata(
+        name or source.stem, found.architecture, side or found.side, found.license, found.multiple
+    )
+    onnx_export.write(found.network.eval(), out, metadata=metadata, fp16_weights=fp16)
     return Imported(out, found.architecture, f"{found.license} {CHECK}", (found.size,))
 
 
@@ -72,17 +76,11 @@ def _caffe(source: Path, points: Path | None) -> Published:
     return Published(network, "zhang", license, side=224, theirs=224, multiple=8)
 
 
-def _write(source: Path, out: Path, found: Published, *, side: int, fp16: bool) -> None:
-    network: nn.Module = found.network.eval()
-    metadata = _metadata(source, found.architecture, side, found.license, found.multiple)
-    onnx_export.write(network, out, metadata=metadata, fp16_weights=fp16)
-
-
 def _metadata(
-    source: Path, architecture: str, side: int, license: str, multiple: int
+    name: str, architecture: str, side: int, license: str, multiple: int
 ) -> dict[str, str]:
     return {
-        "name": source.stem,
+        "name": name,
         "version": "imported",
         "architecture": architecture,
         "height": str(side),
@@ -94,11 +92,11 @@ def _metadata(
     }
 
 
-def _foreign(source: Path, out: Path, told: Told, side: int | None) -> Imported:
+def _foreign(source: Path, out: Path, told: Told, side: int | None, name: str) -> Imported:
     graph = foreign_onnx.open_graph(source)
     convention, facts = foreign_onnx.settle(graph, told)
     kind, license = foreign_onnx.origin(graph)
     side = side or (512 if kind == "ddcolor" else 256)
-    metadata = _metadata(source, kind, side, license, 32)
+    metadata = _metadata(name, kind, side, license, 32)
     foreign_onnx.wrap(graph, out, convention, metadata=metadata)
     return Imported(out, kind, f"Licence: {license}. {CHECK}", facts)
