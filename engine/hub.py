@@ -26,7 +26,7 @@ DEEPAI = "https://data.deepai.org/deoldify"
 DROPBOX = "https://www.dropbox.com/s"
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 TIMEOUT_SECONDS = 30
-CHUNK = 1 << 20
+CHUNK = 1 << 16  # what is lost, at most, where a download breaks off
 
 Report = Callable[[int, int], None]  # bytes there, bytes in all (0: not told)
 
@@ -57,6 +57,11 @@ class Source:
     @property
     def on_hub(self) -> bool:
         return "://" not in self.address
+
+    @property
+    def place(self) -> str:
+        """Where it comes from, in words."""
+        return self.address if self.on_hub else self.address.split("/")[2]
 
     @property
     def file(self) -> str:
@@ -173,7 +178,7 @@ def _from_address(source: Source, *, offline: bool, report: Report | None) -> Pa
     if (cache / source.file).is_file():
         return cache / source.file
     if offline:
-        raise FetchError(f"{source.name} is not on this machine, and --offline fetches nothing")
+        raise FetchError("it is not on this machine, and --offline fetches nothing")
     return Path(
         pooch.retrieve(
             source.address,
@@ -236,11 +241,9 @@ def _in_one_line(source: Source) -> Iterator[None]:
         elif any("local_files_only" in str(e) for e in chain):
             reason = "it is not on this machine, and --offline fetches nothing"
         elif any("Consistency check" in str(e) or "IncompleteRead" in str(e) for e in chain):
-            reason = f"it broke off; go on with {again}"
+            reason = f"it broke off: {again} tries once more"
         elif _is_network(chain):
-            reason = (
-                f"{_host(source)} cannot be reached: is this machine online? Then {again} goes on"
-            )
+            reason = f"{_host(source)} cannot be reached, or went away: once it is there, {again}"
         elif isinstance(error, OSError):
             raise
         else:

@@ -20,9 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
 
-console = Console(stderr=True, highlight=False, markup=False)
+console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def add_to(models: typer.Typer) -> None:
@@ -71,7 +70,9 @@ def get(
     offline: Annotated[
         bool, typer.Option("--offline", help="Use what is on this machine, fetch nothing.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Even if it is there.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Make it anew, even if it is there.")
+    ] = False,
 ) -> None:
     """Fetches a public network, and makes a model of it that --model NAME runs."""
     if name is None:
@@ -80,7 +81,7 @@ def get(
     source = hub.find(name)
     file = hub.model_file(name)
     if file.is_file() and not again:
-        console.print(f"{name} is there: {file}; --again fetches it anew")
+        console.print(f"{name} is there: {file}; --again makes it anew")
         return
     with torch_at_hand():
         from kinemacolor.export.import_weights import import_model
@@ -101,22 +102,15 @@ def get(
 
 
 def _list() -> None:
-    table = Table(
-        "name", "good at", "million parameters", "MB", "licence", "from", "ms a picture", box=None
-    )
     speeds = hub.remembered("speeds")
+    print(f"{'name':<18}{'M parameters':>12}{'MB':>5}  {'licence':<13}{'ms a picture':<32}good at")
     for source in hub.SOURCES.values():
         there = hub.model_file(source.name).is_file()
-        table.add_row(
-            source.name,
-            source.good_at,
-            f"{source.parameters:.0f}",
-            str(source.megabytes),
-            source.license,
-            source.address if source.on_hub else source.address.split("/")[2],
-            speeds.get(source.name, "-") if there else "not here",
+        speed = speeds.get(source.name, "-") if there else "not here yet"
+        print(
+            f"{source.name:<18}{source.parameters:>12.0f}{source.megabytes:>5}  "
+            f"{source.license:<13}{speed:<32}{source.good_at}; {source.place}"
         )
-    Console(highlight=False, markup=False).print(table)
 
 
 def _try(name: str, file: Path) -> str:
