@@ -91,7 +91,7 @@ def difference(
     file: Path, pictures: NDArray[np.float32], ab: NDArray[np.float32]
 ) -> tuple[float, float]:
     """Imports a file of weights. Returns the mean and the largest difference in ab."""
-    made = import_model(file, file.with_suffix(".onnx"))
+    made = import_model(file, file.with_suffix(".onnx"), side=pictures.shape[-1])
     backend = load(made.path, backend="onnxruntime", precision="fp32")
     ours = np.concatenate([backend(L[None]) for L in pictures])
     backend.close()
@@ -111,7 +111,7 @@ def compare(folder: Path, names: list[str], out: Path) -> None:
 
 def golden(folder: Path, out: Path) -> None:
     """Writes names, shapes and answers; weights and pictures are made again from them."""
-    asked = np.float32(sample_pictures(64, 96)[:2])[:, None]
+    asked = np.float32(sample_pictures(64, 64)[:2])[:, None]
     for name in TINY:
         _, ab = answers(folder, name, asked, out)
         shapes = (out / "shapes.json").read_text()
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="+", default=list(NAMES), choices=NAMES)
     options = parser.parse_args()
-    out = options.folder / "made"
+    out = options.folder / "made" / options.work
     out.mkdir(parents=True, exist_ok=True)
     match options.work:
         case "fetch":

@@ -59,15 +59,17 @@ def import_model(
             return _foreign(source, out, told or Told(), side, name or source.stem)
         case suffix:
             raise BadWeights(f"{source}: {suffix or 'no suffix'}; known: {KNOWN}")
-    if side is not None and side % found.multiple:
+    side = side or found.side
+    if side % found.multiple:
         raise BadWeights(
             f"{found.architecture} takes sides of a multiple of {found.multiple}, not of {side}"
         )
     metadata = _metadata(
-        name or source.stem, found.architecture, side or found.side, found.license, found.multiple
+        name or source.stem, found.architecture, side, found.license, found.multiple
     )
-    onnx_export.write(found.network.eval(), out, metadata=metadata, fp16_weights=fp16)
-    return Imported(out, found.architecture, f"{found.license} {CHECK}", (found.size,))
+    network = found.network.eval()
+    onnx_export.write(network, out, metadata=metadata, fixed=found.fixed, fp16_weights=fp16)
+    return Imported(out, found.architecture, f"{found.license} {CHECK}", (found.size(side),))
 
 
 def _caffe(source: Path, points: Path | None) -> Published:

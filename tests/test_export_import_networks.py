@@ -21,7 +21,7 @@ from tests import seeded
 
 GOLDEN = Path(__file__).parent / "golden"
 MEAN, LARGEST = 0.01, 0.1  # ab: float32 sums in another order, through a hundred layers
-SIZE = (64, 96)  # of the golden files' pictures
+SIDE = 64  # of the golden files' pictures
 
 
 def golden(name: str) -> tuple[dict[str, Tensor], np.ndarray]:
@@ -31,9 +31,9 @@ def golden(name: str) -> tuple[dict[str, Tensor], np.ndarray]:
 
 
 def agree(file: Path, ab: np.ndarray) -> None:
-    made = import_model(file, file.with_suffix(".onnx"))
+    made = import_model(file, file.with_suffix(".onnx"), side=SIDE)
     backend = load(made.path, backend="onnxruntime", precision="fp32")
-    ours = np.concatenate([backend(L[None, None]) for L in sample_pictures(*SIZE)[:2]])
+    ours = np.concatenate([backend(L[None, None]) for L in sample_pictures(SIDE, SIDE)[:2]])
     backend.close()
     assert ab.std() > 0.5  # there are colours to compare
     assert np.abs(ours - ab).mean() < MEAN
@@ -75,7 +75,7 @@ def test_what_programs_put_around_weights_is_taken_off(tmp_path: Path, wrap: obj
     wrapped = wrap(state)  # type: ignore[operator]
     torch.save(wrapped, tmp_path / "pytorch_model.bin")
     if "net" in wrapped:  # in float16 it is near, not equal
-        import_model(tmp_path / "pytorch_model.bin", tmp_path / "x.onnx")
+        import_model(tmp_path / "pytorch_model.bin", tmp_path / "x.onnx", side=SIDE)
         return
     agree(tmp_path / "pytorch_model.bin", ab)
 
@@ -91,10 +91,10 @@ def test_safetensors_and_the_older_pth_are_read(tmp_path: Path) -> None:
 def test_weights_are_stored_as_float16_on_request(tmp_path: Path) -> None:
     state, ab = golden("ddcolor-mini")
     torch.save(state, tmp_path / "w.pth")
-    whole = import_model(tmp_path / "w.pth", tmp_path / "a.onnx").path.stat().st_size
-    half = import_model(tmp_path / "w.pth", tmp_path / "b.onnx", fp16=True)
+    whole = import_model(tmp_path / "w.pth", tmp_path / "a.onnx", side=SIDE).path.stat().st_size
+    half = import_model(tmp_path / "w.pth", tmp_path / "b.onnx", fp16=True, side=SIDE)
     assert half.path.stat().st_size < 0.8 * whole
-    ours = load(half.path, backend="onnxruntime")(sample_pictures(*SIZE)[0][None, None])
+    ours = load(half.path, backend="onnxruntime")(sample_pictures(SIDE, SIDE)[0][None, None])
     assert np.abs(ours - ab[:1]).mean() < 1.0  # weights rounded to 11 bits
 
 
@@ -105,7 +105,7 @@ def test_what_a_network_was_made_for_is_said(tmp_path: Path) -> None:
     assert made.architecture == "deoldify, video"
     assert "authors squeeze pictures to 336x336" in made.facts[0]
     spec = read_spec(made.path)
-    assert (spec.height, spec.width, spec.multiple, spec.fixed_size) == (320, 320, 32, False)
+    assert (spec.height, spec.width, spec.multiple, spec.fixed_size) == (320, 320, 32, True)
 
 
 def test_eccv16_runs_at_the_size_of_its_authors(tmp_path: Path) -> None:

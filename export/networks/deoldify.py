@@ -66,8 +66,10 @@ class Glance(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (N, channels, h, w). Returns the same shape."""
         flat = x.flatten(2)  # (N, channels, h w)
-        share = torch.softmax(self.query(flat).transpose(1, 2) @ self.key(flat), 1)
-        return (self.gamma * (self.value(flat) @ share)).reshape(x.shape) + x
+        # Places that look are named key there, and those that are looked at query.
+        share = torch.softmax(self.key(flat).transpose(1, 2) @ self.query(flat), 2)
+        seen = (share @ self.value(flat).transpose(1, 2)).transpose(1, 2)
+        return (self.gamma * seen).reshape(x.shape) + x
 
 
 def _conv(channels: int, out: int, *, attentive: bool = False) -> nn.Sequential:
