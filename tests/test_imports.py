@@ -40,6 +40,8 @@ PUT_OFF = {
     "stream/sinks/virtualcam.py": {"pyvirtualcam"},
     "stream/measure/metrics.py": {"prometheus_client", "prometheus_client.core"},
     "stream/measure/stats.py": {"resource"},
+    "stream/stills/reader.py": {"pillow_heif"},
+    "stream/stills/whole.py": {"pillow_heif"},
 }
 
 
