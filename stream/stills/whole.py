@@ -97,8 +97,9 @@ def _encode_heic(picture: Image.Image, info: StillInfo, exif: bytes) -> bytes:
 def _encode_jpeg2000(rgb: NDArray[Any], info: StillInfo) -> bytes:
     """Lossless, in JP2's boxes; tags and XMP in boxes of their own behind."""
     _say_left_out(info, "JPEG 2000", info.icc)
+    colors = imagecodecs.JPEG2K.CLRSPC.SRGB
     coded = imagecodecs.jpeg2k_encode(
-        rgb, level=0, codecformat="jp2", colorspace="srgb", reversible=True, mct=True
+        rgb, level=0, codecformat="jp2", colorspace=colors, reversible=True, mct=True
     )
     boxes = []
     if exif := exif_block(_with_resolution(info)):
