@@ -25,7 +25,6 @@ STILLS = {
     ".webp": "WEBP",
     ".bmp": "BMP",
     ".jp2": "JPEG2000",
-    ".j2k": "JPEG2000",
     ".avif": "AVIF",
     ".heic": "HEIF",
     ".heif": "HEIF",

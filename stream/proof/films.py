@@ -18,7 +18,7 @@ from kinemacolor.stream.proof.luma import alpha_of
 from kinemacolor.stream.proof.reading import frames, open_film, pictures
 from kinemacolor.stream.proof.sidedata import captions_of, field_order
 from kinemacolor.stream.proof.tags import CANNOT_SAY_FULL, check_fields, check_tags
-from kinemacolor.stream.proof.times import check_times
+from kinemacolor.stream.proof.times import Clock, check_times
 from kinemacolor.stream.proof.tracks import Track, compare_tracks, sound_moved, tracks_of
 
 LOSSLESS = {"ffv1", "rawvideo", "wrapped_avframe", "huffyuv", "ffvhuff", "utvideo", "png", "v210"}
@@ -40,13 +40,15 @@ class _Seen:
     captions: bytes = b""
     has_alpha: bool = False
     clear: bool = False  # something is transparent
+    clock: Clock = field(default_factory=Clock)
 
     def add(self, frame: av.VideoFrame, time_base: Fraction) -> None:
         self.first = self.first or frame
         if len(self.begin) < _LOOKED_AT:
             self.begin.append(frame)
         # A frame that comes as its decoder is flushed has no time base of its own.
-        self.times.append(None if frame.pts is None else float(frame.pts * time_base))
+        ticks = self.clock.best(frame.pts, frame.dts)
+        self.times.append(None if ticks is None else float(ticks * time_base))
         self.captions += captions_of(frame)
         if frame.interlaced_frame:
             if not self.interlaced:

@@ -28,6 +28,9 @@ _ABOUT_SAMPLES = {*range(254, 267), *range(277, 282), *range(284, 294), 273, 297
 _ABOUT_SAMPLES -= {269, 270}
 _ABOUT_SAMPLES |= {*range(317, 348), *range(512, 533), 34377, 37724, 32995, 32996, 32997}
 _ABOUT_SAMPLES |= {_XMP, _ICC, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT, 50838, 50839}
+# EXIF's orientation, by the quarter turns and the mirroring's axis of HEIF.
+_TURNED = {(0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6, (0, 0): 4, (0, 1): 2}
+_TURNED |= {(1, 0): 5, (1, 1): 7, (2, 0): 2, (2, 1): 4, (3, 0): 7, (3, 1): 5}
 _JP2_EXIF, _JP2_XMP = b"JpgTiffExif->JP2", bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
@@ -299,7 +302,7 @@ def _of_jp2(data: bytes) -> Held:
 
 
 def _of_heif(path: Path, data: bytes) -> Held:
-    """OpenCV takes the tags out of AVIF. Of HEIC nothing here does."""
+    """OpenCV takes the EXIF out of AVIF. Of HEIC nothing here does."""
     if data[8:12] not in (b"avif", b"avis"):
         return Held("HEIF", lossy=True)
     held = Held("AVIF", lossy=True)
@@ -307,9 +310,14 @@ def _of_heif(path: Path, data: bytes) -> Held:
     for kind, block in zip(kinds, blocks, strict=True):
         body = block.tobytes()
         if kind == cv2.IMAGE_METADATA_EXIF:
-            _take_exif(held, body[body.find(b"Exif\0\0") :] if b"Exif\0\0" in body[:16] else body)
-        elif kind == cv2.IMAGE_METADATA_XMP:
-            held.xmp = body
-        elif kind == cv2.IMAGE_METADATA_ICCP:
-            held.icc = body
+            _take_exif(held, body)
+    turn, mirror, color = (data.find(name) for name in (b"irot", b"imir", b"colrprof"))
+    if color > 0:  # ISO 14496-12, 12.1.5
+        held.icc = data[color + 8 : color - 4 + _unpack(">I", data, color - 4)]
+    start, end = data.find(b"<x:xmpmeta"), data.find(b"</x:xmpmeta>")
+    held.xmp = data[start : end + 12] if 0 <= start < end else None
+    # ISO 23008-12, 6.5.10 and 6.5.12: quarter turns counter-clockwise, then a mirroring.
+    angle = data[turn + 4] & 3 if turn > 0 else 0
+    axis = data[mirror + 4] & 1 if mirror > 0 else None
+    held.orientation = _TURNED[angle, axis]
     return held

@@ -7,7 +7,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from kinemacolor.stream.proof.check import LOWEST_PSNR, Check, psnr_of
+from kinemacolor.stream.proof.check import LOWEST_PSNR, Check, is_shifted, psnr_of
 from kinemacolor.stream.proof.luma import (
     Picture,
     alpha_of,
@@ -18,8 +18,6 @@ from kinemacolor.stream.proof.luma import (
 from numpy.typing import NDArray
 
 _LOWEST_FRAME_PSNR = 20.0  # of the worst frame: under this it is another picture
-# A lossy encoder keeps the mean of a frame within a fraction of a code (measured: 0.3 at crf 30).
-_BRIGHTER_CODES, _BRIGHTER_SHARE = 0.75, 0.2
 # A frame that is so much nearer to its neighbour's picture than to its own is in a wrong place.
 _NEARER = 4.0
 
@@ -69,7 +67,7 @@ class Likeness:
         if psnr_of(error, 1, self._bits) < _LOWEST_FRAME_PSNR:
             self._foreign.append(number)
         shift = abs(float(np.mean(theirs, dtype=np.float64) - np.mean(ours, dtype=np.float64)))
-        if shift >= _BRIGHTER_CODES * unit and shift**2 >= _BRIGHTER_SHARE * error:
+        if is_shifted(shift / unit, error / unit**2):
             self._brighter.append(number)
         if self._last is not None and error > _NEARER * _squared(self._last[0], theirs) + unit:
             self._displaced.append(number)

@@ -62,7 +62,7 @@ def field_order(frame: av.VideoFrame) -> str:
     if not frame.interlaced_frame:
         return "progressive"
     # PyAV does not tell which field is first: FFmpeg's filter does, as it parts them.
-    first = _first_of(_run([frame], "format=gray,separatefields"))
+    first = _first_of(run_filters([frame], "format=gray,separatefields"))
     if first is None:
         return "interlaced"
     whole = frame.reformat(format="gray").to_ndarray()
@@ -73,7 +73,9 @@ def field_order(frame: av.VideoFrame) -> str:
 
 def looks_interlaced(frames: list[av.VideoFrame]) -> bool:
     """Whether FFmpeg's idet finds two times in most of these pictures."""
-    found = [f.metadata.get("lavfi.idet.multiple.current_frame") for f in _run(frames, "idet")]
+    found = [
+        f.metadata.get("lavfi.idet.multiple.current_frame") for f in run_filters(frames, "idet")
+    ]
     combed = sum(kind in ("tff", "bff") for kind in found)
     return 2 * combed > len(found)
 
@@ -82,7 +84,7 @@ def _first_of(frames: Iterator[av.VideoFrame]) -> av.VideoFrame | None:
     return next(frames, None)
 
 
-def _run(frames: list[av.VideoFrame], filters: str) -> Iterator[av.VideoFrame]:
+def run_filters(frames: list[av.VideoFrame], filters: str) -> Iterator[av.VideoFrame]:
     """Frames of one size and format through a chain of FFmpeg's filters."""
     first = frames[0]
     graph = Graph()

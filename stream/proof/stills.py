@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kinemacolor.stream.proof.check import LOWEST_PSNR, Check, psnr_of
+from kinemacolor.stream.proof.check import LOWEST_PSNR, Check, is_shifted, psnr_of
 from kinemacolor.stream.proof.held import Held
 from kinemacolor.stream.proof.pictures import Shown, picture_places, shown
 from numpy.typing import NDArray
 
-_WITHOUT_ALPHA = ("JPEG",)
+_WITHOUT_ALPHA = ("JPEG", "BMP")
 _EIGHT_BITS = ("JPEG", "WEBP", "BMP", "AVIF", "HEIF")
 _HOLD_NO_EXIF = ("BMP", "HEIF")  # HEIC's cannot be read here
 _HOLD_NO_ICC = ("BMP", "JPEG2000", "HEIF")
+_STORED_UPRIGHT = ("BMP", "JPEG2000", "HEIF")  # which hold no orientation
 _HOLD_NO_RESOLUTION = ("HEIF",)
-# What a lossy encoder does to the mean of a picture, and the share of it in all that differs.
-_BRIGHTER_CODES, _BRIGHTER_SHARE = 0.75, 0.2
 
 
 def compare_stills(source: Path, result: Path) -> Iterator[Check]:
@@ -66,8 +65,9 @@ def _luma(ours: Shown, theirs: Shown) -> Check:
         return Check("luma", True, "identical")
     squared = float(np.sum(difference**2))
     psnr = psnr_of(squared, difference.size, theirs.bits)
-    shift = abs(float(np.mean(found - wanted))) / 2 ** (theirs.bits - 8)
-    brighter = shift >= _BRIGHTER_CODES and shift**2 >= _BRIGHTER_SHARE * squared / difference.size
+    unit = 2 ** (theirs.bits - 8)
+    shift = abs(float(np.mean(found - wanted))) / unit
+    brighter = is_shifted(shift, squared / difference.size / unit**2)
     detail = f"{share:.2%} of samples differ, by at most {max(worst, 1)}"
     if brighter:
         detail += f"; by {shift:.1f} codes brighter or darker"
@@ -108,7 +108,7 @@ def _alpha(ours: Shown, theirs: Shown) -> Check:
 
 def _tags(before: Held, after: Held) -> Iterator[str]:
     """What differs, in words."""
-    if before.orientation != after.orientation and after.format not in ("BMP", "HEIF"):
+    if before.orientation != after.orientation and after.format not in _STORED_UPRIGHT:
         yield "orientation"
     if after.format not in _HOLD_NO_RESOLUTION and not _near(before.dpi, after.dpi):
         yield f"resolution {_dots(before.dpi)} became {_dots(after.dpi)}"

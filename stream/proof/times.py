@@ -18,6 +18,27 @@ _JUMP_SECONDS = 10.0  # FFmpeg's dts_delta_threshold: such a step is a clock tha
 _WITH_SOUND_SECONDS = 0.1  # by which parts of the sound and of the picture may differ at a joint
 
 
+class Clock:
+    """Which of a frame's two times counts: FFmpeg's guess (libavcodec/decode.c).
+
+    AVI keeps decode times only; those of presentation that come of it run to and fro.
+    """
+
+    def __init__(self) -> None:
+        self._faulty = {"pts": 0, "dts": 0}
+        self._last: dict[str, int] = {}
+
+    def best(self, pts: int | None, dts: int | None) -> int | None:
+        """Returns the better one, in ticks."""
+        for name, ticks in (("pts", pts), ("dts", dts)):
+            if ticks is not None:
+                self._faulty[name] += ticks <= self._last.get(name, ticks - 1)
+                self._last[name] = ticks
+        if pts is not None and (dts is None or self._faulty["pts"] <= self._faulty["dts"]):
+            return pts
+        return dts
+
+
 @dataclass(frozen=True)
 class Moved:
     """How far a result's times lie behind the source's: of each part, and the worst from that."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +17,7 @@ from kinemacolor.stream.address import STILLS
 from kinemacolor.stream.color.frames import frame_encoding, plane_view
 from kinemacolor.stream.errors import BadSink, SinkError
 from kinemacolor.stream.sinks.partial import reserve
+from kinemacolor.stream.stills.ifd import ORIENTATION
 from kinemacolor.stream.stills.info import StillInfo, turn
 from kinemacolor.stream.stills.png import write_png
 from kinemacolor.stream.stills.tiff_writer import TiffPages
@@ -24,6 +26,8 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
+_WITHOUT_ALPHA = ("JPEG", "BMP")
+_STORED_UPRIGHT = ("BMP", "JPEG2000", "HEIF")  # which hold no orientation that viewers mind
 _BAND_BYTES = 1 << 20  # turned into RGB at once, to bound the memory of a big scan
 
 
@@ -89,6 +93,8 @@ class StillFile:
             self._partial.unlink(missing_ok=True)
 
     def _encode(self, file: BinaryIO, frame: av.VideoFrame, info: StillInfo) -> None:
+        if self._format in _STORED_UPRIGHT and info.orientation != 1:
+            info = _as_seen(info)
         picture = _Picture(frame, info, self._format)
         match self._format:
             case "JPEG":
@@ -114,6 +120,13 @@ def write_still(path: Path, frame: av.VideoFrame, info: StillInfo) -> None:
         file.abandon()
 
 
+def _as_seen(info: StillInfo) -> StillInfo:
+    """What a still holds, when it is stored as it is seen."""
+    alpha = None if info.alpha is None else turn(info.alpha, info.orientation)
+    exif = {tag: value for tag, value in info.exif.items() if tag != ORIENTATION}
+    return replace(info, orientation=1, alpha=alpha, exif=exif)
+
+
 class _Picture:
     """A coloured frame as it is to be stored: turned back, with its alpha."""
 
@@ -126,10 +139,11 @@ class _Picture:
         self._encoding = encoding
         self._planes = [turn(plane_view(frame, i), info.orientation, back=True) for i in range(3)]
         self._alpha = self._fitting_alpha(info) if info.alpha is not None else None
+        if file_format in _WITHOUT_ALPHA and self._alpha is not None:
+            log.warning("%s: %s has no transparency, and it is left out", info.path, file_format)
+            self._alpha = None
         self._premultiplied = info.alpha_kind == "premultiplied"
         self._keeps_kind = file_format == "TIFF"
-        if file_format == "JPEG" and self._alpha is not None:
-            log.warning("%s: JPEG has no transparency, and it is left out", info.path)
 
     @property
     def shape(self) -> tuple[int, int, int]:
