@@ -164,4 +164,7 @@ def _other_pictures(
         yield Check("video", False, f"{len(ours)} streams against {len(theirs)}")
         return
     same = all(a.digest.digest() == b.digest.digest() for a, b in zip(before, after, strict=True))
-    yield Check("video", same, f"{len(before)} more, " + ("the same" if same else "they differ"))
+    detail = f"{len(before)} more, " + ("the same" if same else "they differ")
+    if [track.is_default for track in ours] != [track.is_default for track in theirs]:
+        same, detail = False, "another picture is the default"
+    yield Check("video", same, detail)

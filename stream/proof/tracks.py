@@ -18,7 +18,9 @@ _HOLD_DATA = ("mpegts", "mp4", "mov", "mxf", "nut")
 _HOLD_CHAPTERS = ("matroska", "webm", "mp4", "mov", "ogg", "nut", "asf")
 _HOLD_FILES = ("matroska",)
 _ROUNDED_SECONDS = 0.003  # Matroska counts milliseconds; and a packet is where its samples are
+_DEFAULT = av.stream.Disposition.default
 _COARSE = {"avi": 0.05, "flv": 0.003, "asf": 0.003}  # AVI has no times: they are counted
+_LAST_GAP_SECONDS = 0.1  # that a muxer may leave behind the last subtitle
 _NO_TEXT = b"\0\0"  # of mov_text: the gap between two titles, which each muxer writes itself
 
 
@@ -34,9 +36,14 @@ class Track:
     size: int = 0
     starts: dict[int, float] = field(default_factory=dict)  # seconds, by the byte they begin with
     lengths: dict[int, float] = field(default_factory=dict)  # of subtitles, likewise
+    end: float = 0.0  # of subtitles, with the gap that some containers keep behind the last
+    is_default: bool = False
 
     def add(self, packet: Any) -> None:
         data = payload(packet)
+        if self.kind == "subtitle" and packet.pts is not None:
+            end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            self.end = max(self.end, end)
         if not data:
             return
         if packet.pts is not None:
@@ -72,6 +79,8 @@ def tracks_of(path: Path) -> dict[str, list[Track]]:
         found = {
             s.index: Track(s.type, s.index, _codec(s), float(s.time_base or 0)) for s in wanted
         }
+        for stream in wanted:
+            found[stream.index].is_default = bool(stream.disposition & _DEFAULT)
         for packet in packets(container, wanted):
             found[packet.stream.index].add(packet)
     by_kind: dict[str, list[Track]] = {}
@@ -172,6 +181,8 @@ def _late(ours: Track, theirs: Track, picture: Moved, tolerance: float) -> str:
         there = theirs.lengths.get(at, 0.0)
         if abs(there - length) > _ROUNDED_SECONDS + tick:
             return f"a subtitle of {length:.3f} s lasts {there:.3f} s"
+    if ours.lengths and theirs.end > ours.end + picture.first + _LAST_GAP_SECONDS:
+        return f"the track ends at {theirs.end:.3f} s, and not at {ours.end:.3f} s"
     return ""
 
 

@@ -42,6 +42,8 @@ def read_tiff(
     """
     with path.open("rb") as file, tifffile.TiffFile(file) as tiff:
         pages = _pictures(tiff)
+        if not pages:
+            raise BadSource(f"{path} cannot be read as a picture: it breaks off, or is damaged")
         if page >= len(pages):
             raise BadSource(f"{path} has no page {page + 1}")
         stored = pages[page]

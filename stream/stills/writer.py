@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
-import cv2
 import numpy as np
 from kinemacolor.engine.color import Encoding, dequantise, shrink_chroma, ycbcr_to_rgb
 from kinemacolor.stream.address import STILLS
@@ -68,7 +68,7 @@ class StillFile:
                 self._partial = reserve(self._path)
                 self._file = self._partial.open("r+b")
             self._encode(self._file, frame, info)
-        except (ValueError, OverflowError, cv2.error, RuntimeError) as error:
+        except (ValueError, OverflowError, RuntimeError, MemoryError, struct.error) as error:
             size = f"{frame.width}x{frame.height}"
             raise BadSink(f"{size} cannot be written as {self._format}: {error}") from error
         except OSError as error:
