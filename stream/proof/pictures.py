@@ -18,6 +18,8 @@ from kinemacolor.stream.errors import BadSource
 from kinemacolor.stream.proof.held import Held, directories, held_by, tags_at
 from numpy.typing import NDArray
 
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # one line says it here
+_BAND = 256  # rows at once, to bound the memory of a big scan
 _BT601 = (0.299, 0.587, 0.114)
 _D50 = np.array([0.9642, 1.0, 0.8249])
 _CHROMA_TOLERANCE = 3.0  # codes of 8 bits, where inks or Lab went through a profile
@@ -28,13 +30,13 @@ class Shown:
     """The grey of a picture, upright, and what is needed to compare it.
 
     Attributes:
-        luma: (H, W) float64 BT.601 codes, not rounded.
+        luma: (H, W) BT.601 codes: whole ones of grey, else float32, not rounded.
         bits: 8 or 16; what the samples are scaled to.
         tolerance: by how much a right result's luma may differ, in codes.
         alpha: (H, W) codes of `bits`, upright.
     """
 
-    luma: NDArray[np.float64]
+    luma: NDArray[Any]
     bits: int
     held: Held
     tolerance: float = 0.0
@@ -91,7 +93,7 @@ def _read(path: Path, place: int, held: Held) -> Shown:
             return Shown(_ink_luma(inks, held.icc), 8, held, _ink_tolerance(held.icc, 8))
         case "JPEG":
             flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION  # libjpeg's Y itself
-            return Shown(_opencv(path, flags).astype(np.float64), 8, held)
+            return Shown(_opencv(path, flags), 8, held)
         case "HEIF":
             return _heic(path, held)
         case _:
@@ -123,18 +125,25 @@ def _colors(samples: NDArray[Any], held: Held, bits: int) -> Shown:
     top = 255 if bits <= 8 else 65535
     factor = top / (2**bits - 1)
     if samples.ndim == 2:
-        return Shown(np.rint(samples * factor), 8 if top == 255 else 16, held)
+        return Shown(_scaled(samples, factor), 8 if top == 255 else 16, held)
     alpha = samples[..., -1] if samples.shape[2] in (2, 4) else None
     rgb = samples[..., 2::-1] if samples.shape[2] > 2 else samples[..., :1].repeat(3, -1)
-    luma = weighted(rgb) * factor
+    luma = weighted(rgb, factor)
     return Shown(luma, 8 if top == 255 else 16, held, 0.52 * max(1.0, factor), alpha)
 
 
-def weighted(rgb: NDArray[Any]) -> NDArray[np.float64]:
-    """(H, W, 3) codes to their BT.601 luma, not rounded."""
-    red, green, blue = (rgb[..., index] for index in range(3))
-    kr, kg, kb = _BT601
-    return red * kr + green * kg + blue * kb
+def weighted(rgb: NDArray[Any], factor: float = 1.0) -> NDArray[np.float32]:
+    """(H, W, 3) codes to their BT.601 luma, not rounded, times a factor."""
+    luma = np.empty(rgb.shape[:2], np.float32)
+    for row in range(0, len(rgb), _BAND):
+        band = rgb[row : row + _BAND].astype(np.float64)
+        luma[row : row + _BAND] = band @ np.array(_BT601) * factor
+    return luma
+
+
+def _scaled(codes: NDArray[Any], factor: float) -> NDArray[Any]:
+    """Whole codes of another depth."""
+    return codes if factor == 1 else np.rint(codes * np.float32(factor))
 
 
 # TIFF
@@ -172,15 +181,15 @@ def _tiff(path: Path, place: int, held: Held) -> Shown:
 
 def _tiff_luma(
     samples: NDArray[Any], tags: Any, photometric: int, factor: float, held: Held
-) -> tuple[NDArray[np.float64], float]:
+) -> tuple[NDArray[Any], float]:
     """Luma of samples as a photometric interpretation means them, and its tolerance."""
     deep = samples.dtype == np.uint16
     match photometric:
         case 0:
             top = 65535 if deep else 255
-            return top - np.rint(samples[..., 0] * factor), 0.0
+            return top - _scaled(samples[..., 0], factor), 0.0
         case 1:
-            return np.rint(samples[..., 0] * factor), 0.0
+            return _scaled(samples[..., 0], factor), 0.0
         case 3:
             colors = np.array(tags[(320,)], np.float64).reshape(3, -1).T
             if colors.max() >= 256 and ((colors % 257 == 0).all() or (colors % 256 == 0).all()):
@@ -195,7 +204,7 @@ def _tiff_luma(
             return _lab_luma(samples, photometric) * top, _CHROMA_TOLERANCE * unit
         case _:
             inks = _number(tags, 262, 2) in (5, 6)  # what libtiff made RGB of
-            return weighted(samples * factor), (2.6 if inks else 0.52) * (1.2 if deep else 1)
+            return weighted(samples, factor), (2.6 if inks else 0.52) * (1.2 if deep else 1)
 
 
 def _plain_strips(data: bytes, tags: Any, height: int, width: int) -> NDArray[Any]:
@@ -221,7 +230,7 @@ def _number(tags: Any, tag: int, default: int) -> int:
 # Inks, Lab, HEIC
 
 
-def _ink_luma(inks: NDArray[Any], icc: bytes | None) -> NDArray[np.float64]:
+def _ink_luma(inks: NDArray[Any], icc: bytes | None) -> NDArray[np.float32]:
     """Inks (H, W, 4) to the luma of sRGB: through their profile, else as light less the ink."""
     if _is_for(icc, b"CMYK"):
         srgb = imagecodecs.cms_profile("srgb")
@@ -229,8 +238,8 @@ def _ink_luma(inks: NDArray[Any], icc: bytes | None) -> NDArray[np.float64]:
             np.ascontiguousarray(inks), icc, srgb, colorspace="cmyk", outcolorspace="rgb", intent=1
         )
         return weighted(rgb)
-    top = float(np.iinfo(inks.dtype).max)
-    light = top - inks.astype(np.float64)
+    top = np.float32(np.iinfo(inks.dtype).max)
+    light = top - inks
     return weighted(light[..., :3] * light[..., 3:] / top)
 
 
@@ -243,7 +252,7 @@ def _is_for(icc: bytes | None, space: bytes) -> bool:
     return icc is not None and icc[16:20] == space
 
 
-def _lab_luma(samples: NDArray[Any], photometric: int) -> NDArray[np.float64]:
+def _lab_luma(samples: NDArray[Any], photometric: int) -> NDArray[np.float32]:
     """CIELAB of D50 to the luma 0..1 of sRGB, by LittleCMS."""
     deep = samples.dtype == np.uint16
     lab = samples.astype(np.float64) / (257 if deep and photometric == 8 else 256 if deep else 1)

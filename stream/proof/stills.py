@@ -12,6 +12,7 @@ from kinemacolor.stream.proof.held import Held
 from kinemacolor.stream.proof.pictures import Shown, picture_places, shown
 from numpy.typing import NDArray
 
+_BAND = 256  # rows at once, to bound the memory of a big scan
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 _EIGHT_BITS = ("JPEG", "WEBP", "BMP", "AVIF", "HEIF")
 _HOLD_NO_EXIF = ("BMP", "HEIF")  # HEIC's cannot be read here
@@ -51,26 +52,35 @@ def _luma(ours: Shown, theirs: Shown) -> Check:
     if ours.bits != theirs.bits:
         if theirs.held.format not in _EIGHT_BITS or theirs.bits > ours.bits:
             return Check("luma", False, f"{ours.bits} bits became {theirs.bits}")
-        wanted, tolerance = wanted / 257, max(tolerance / 257, 0.51)
+        wanted, tolerance = wanted / np.float32(257), max(tolerance / 257, 0.51)
     if ours.alpha_kind == 1 and theirs.alpha_kind != 1 and theirs.alpha is not None:
         # A format whose colours are not multiplied by alpha: multiplied again, they are the same.
-        found = found * (_right_half(ours.luma, theirs.alpha) / (2**theirs.bits - 1))
+        share = _right_half(ours.luma, theirs.alpha) / np.float32(2**theirs.bits - 1)
+        found = found * share
         tolerance = max(tolerance, 1.6)
     elif theirs.tolerance:
         found = np.rint(found)  # RGB, whose luma is promised to the nearest code
-    difference = np.abs(found - wanted)
-    outside = difference > tolerance + 1e-6
-    share, worst = float(outside.mean()), round(float(difference[outside].max(initial=0)))
-    if not outside.any():
+    return _verdict(wanted, found, tolerance, theirs)
+
+
+def _verdict(wanted: NDArray[Any], found: NDArray[Any], tolerance: float, theirs: Shown) -> Check:
+    """What the differences of luma, in bands to bound the memory, come to."""
+    outside, worst, squared, shift = 0, 0.0, 0.0, 0.0
+    for row in range(0, len(wanted), _BAND):
+        difference = found[row : row + _BAND].astype(np.float64) - wanted[row : row + _BAND]
+        size = np.abs(difference)
+        outside += int((size > tolerance + 1e-3).sum())
+        worst = max(worst, float(size.max(initial=0)))
+        squared += float(np.sum(difference**2))
+        shift += float(np.sum(difference))
+    if not outside:
         return Check("luma", True, "identical")
-    squared = float(np.sum(difference**2))
-    psnr = psnr_of(squared, difference.size, theirs.bits)
-    unit = 2 ** (theirs.bits - 8)
-    shift = abs(float(np.mean(found - wanted))) / unit
-    brighter = is_shifted(shift, squared / difference.size / unit**2)
-    detail = f"{share:.2%} of samples differ, by at most {max(worst, 1)}"
+    samples, unit = wanted.size, 2 ** (theirs.bits - 8)
+    brighter = is_shifted(shift / samples / unit, squared / samples / unit**2)
+    detail = f"{outside / samples:.2%} of samples differ, by at most {max(round(worst), 1)}"
     if brighter:
-        detail += f"; by {shift:.1f} codes brighter or darker"
+        detail += f"; by {abs(shift) / samples / unit:.1f} codes brighter or darker"
+    psnr = psnr_of(squared, samples, theirs.bits)
     return Check("luma", theirs.held.lossy and psnr >= LOWEST_PSNR and not brighter, detail)
 
 

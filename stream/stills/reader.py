@@ -65,8 +65,11 @@ def read_still(path: Path, page: int = 0) -> tuple[av.VideoFrame, StillInfo]:
     except MemoryError as error:
         raise BadSource(f"{path} is too big for this machine's memory") from error
     except Exception as error:  # on a broken file, these libraries raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadSource(f"{path} cannot be read as a picture: {reason[:200]}") from error
+        # Pillow's words say what is wrong; those of decoders and of tifffile are for programmers.
+        said = " ".join(str(error).split()) if isinstance(error, OSError | SyntaxError) else ""
+        raise BadSource(
+            f"{path} cannot be read as a picture: {said[:200] or 'it is damaged'}"
+        ) from error
 
 
 def _read(path: Path, page: int) -> tuple[NDArray[Any], StillInfo]:
