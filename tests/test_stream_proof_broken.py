@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from tests import media
 from tests.command import colorize
-from tests.stills import ICC_RGB, XMP, grey, luma_of
+from tests.stills import ICC_RGB, XMP, grey, icc_cmyk, luma_of
 from tests.tamper import rewrite, with_captions, with_data, with_planes
 
 FRAMES = 24
@@ -594,6 +594,39 @@ def test_a_brighter_jpeg_is_found(tmp_path: Path) -> None:
     assert failed(tmp_path / "in.jpg", tmp_path / "out.jpg") == ["luma"]
     ImageOps.invert(Image.open(tmp_path / "good.jpg")).save(tmp_path / "out.jpg", quality=92)
     assert failed(tmp_path / "in.jpg", tmp_path / "out.jpg") == ["luma"]
+
+
+KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "inks": (np.dstack([RGB, STILL]), {"photometric": "separated"}),
+    "inks with a profile": (
+        np.dstack([RGB, STILL]),
+        {"photometric": "separated", "compression": "lzw", "predictor": 2, "icc": True},
+    ),
+    "lab": (np.dstack([STILL, RGB[..., 1:] // 8]), {"photometric": "cielab"}),
+    "deep lab": (np.dstack([DEEP, DEEP * 0, DEEP * 0]), {"photometric": "cielab"}),
+    "white is zero": (DEEP, {"photometric": "miniswhite"}),
+    "bits": (STILL > 99, {"photometric": "miniswhite"}),
+    "tiles": (DEEP, {"tile": (16, 16), "compression": "lzw"}),
+    "planes": (RGB.transpose(2, 0, 1), {"photometric": "rgb", "planarconfig": "separate"}),
+    "jpeg": (RGB, {"photometric": "ycbcr", "compression": "jpeg"}),
+    "premultiplied": (
+        np.dstack([np.minimum(RGB, ALPHA[..., None]), ALPHA]),
+        {"photometric": "rgb", "extrasamples": ["assocalpha"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("sink", ["out.tif", "out.png", "out.jpg"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_right_result_of_a_tiff_of_any_kind_passes(tmp_path: Path, kind: str, sink: str) -> None:
+    samples, options = KINDS[kind]
+    held = {name: value for name, value in options.items() if name != "icc"}
+    if "icc" in options:
+        held["extratags"] = [(34675, 7, None, icc_cmyk())]
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, samples, metadata=None, **held)
+    colorize(source, tmp_path / sink, codec="auto")
+    assert failed(source, tmp_path / sink) == []
 
 
 @pytest.mark.parametrize("sink", [".png", ".tif", ".webp", ".bmp", ".jp2", ".avif", ".jpg"])

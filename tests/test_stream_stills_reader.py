@@ -25,6 +25,7 @@ from PIL import Image, ImageCms
 from tests.stills import (
     SUFFIXES,
     grey,
+    icc_cmyk,
     luma_of,
     save_grey,
 )
@@ -291,6 +292,27 @@ def test_a_tiff_of_inks(tmp_path: Path, bits: int) -> None:
     frame, _ = read_still(tmp_path / "in.tif")
     factor = 1 if bits == 8 else 257
     np.testing.assert_allclose(plane_view(frame, 0), luma_of(RGB8) * factor, atol=factor)
+
+
+def test_inks_go_through_their_profile(tmp_path: Path) -> None:
+    """It is the grey that LittleCMS makes of them, by another binding than Pillow's."""
+    inks, profile = np.dstack([RGB8, grey()[::-1, ::-1]]), icc_cmyk()
+    tifffile.imwrite(
+        tmp_path / "in.tif", inks, photometric="separated", extratags=[(34675, 7, None, profile)]
+    )
+    rgb = imagecodecs.cms_transform(
+        inks,
+        profile,
+        imagecodecs.cms_profile("srgb"),
+        colorspace="cmyk",
+        outcolorspace="rgb",
+        intent=1,
+    )
+    frame, info = read_still(tmp_path / "in.tif")
+    assert np.abs(plane_view(frame, 0) - luma_of(rgb)).max() <= 3
+    assert info.icc is None
+    plain = 255 - inks.astype(float)
+    assert np.abs(plane_view(frame, 0) - luma_of(plain[..., :3] * plain[..., 3:] / 255)).max() > 9
 
 
 @pytest.mark.parametrize("bits", [8, 16])

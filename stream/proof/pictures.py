@@ -263,10 +263,10 @@ def _lab_luma(samples: NDArray[Any], photometric: int) -> NDArray[np.float32]:
     else:
         chroma = lab[..., 1:] - 128
     lab = np.ascontiguousarray(np.concatenate([lightness, chroma], axis=-1))
-    profile = imagecodecs.cms_profile("lab", whitepoint=[0.34567, 0.35850, 1.0])
+    profile = imagecodecs.cms_profile("lab4")  # of D50
     srgb = imagecodecs.cms_profile("srgb")
     rgb = imagecodecs.cms_transform(
-        lab, profile, srgb, colorspace="lab", outcolorspace="rgb", outdtype="float64", intent=1
+        lab, profile, srgb, colorspace="lab", outcolorspace="rgb", intent=1
     )
     return weighted(np.clip(rgb, 0, 1))
 

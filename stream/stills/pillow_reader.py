@@ -172,6 +172,8 @@ def _exif(picture: Any) -> Directory:
 
 def _resolution(picture: Any, exif: Directory) -> tuple[float, float] | None:
     """Dots per inch, where the file says so."""
+    if picture.format in ("JPEG", "MPO") and not picture.info.get("jfif_unit"):
+        return resolution_of(exif)  # Pillow makes it 72 where nothing says so
     try:
         x, y = picture.info["dpi"]
         return checked_dpi(float(x), float(y))

@@ -22,7 +22,7 @@ from PIL import UnidentifiedImageError
 
 log = logging.getLogger(__name__)
 
-# A negative of 8x10 inches at 2400 dpi has 460 million. Of that many, 16 bits take 10 GB.
+# A negative of 8x10 inches at 2400 dpi has 460 million. Colouring takes 20 bytes for each.
 MOST_PIXELS = 500_000_000
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic, and BigTIFF
 _PILLOW_FORMATS = tuple(dict.fromkeys(name for name in STILLS.values() if name != "TIFF"))
