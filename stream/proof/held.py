@@ -1,6 +1,6 @@
 """What a still picture's file says beside its picture, read from the file's own bytes.
 
-Sources: TIFF 6.0 and BigTIFF, JPEG (T.81 and JFIF), PNG, WebP's container, JP2's boxes.
+Sources: JPEG (T.81 and JFIF), PNG, WebP's container, JP2's boxes, HEIF.
 """
 
 from __future__ import annotations
@@ -13,13 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from kinemacolor.stream.proof.directory import Tags, directories, tags_at, unpack
 
-Tags = dict[tuple[int, ...], tuple[Any, ...] | bytes]
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_SIZES |= {16: 8, 17: 8, 18: 8}
-_CODES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q"}
-_CODES |= {17: "q", 18: "Q"}
-_INNER = (0x8769, 0x8825, 0xA005)  # Exif, GPS, Interoperability
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 274, 282, 283, 296
 _XMP, _ICC = 700, 34675
 # Tags that say how samples are stored, which a coloured picture does not share with a grey one;
@@ -67,73 +62,6 @@ def held_by(path: Path, page: int = 0) -> Held:
     if data[4:8] == b"ftyp":
         return _of_heif(path, data)
     return Held("unknown")
-
-
-# TIFF, and EXIF, which is one
-
-
-def directories(data: bytes) -> list[int]:
-    """Where the pages' directories are, in their order."""
-    order, big = _layout(data)
-    count_code, size, step = ("Q", 8, 20) if big else ("H", 2, 12)
-    word = "Q" if big else "I"
-    found: list[int] = []
-    place = _unpack(order + word, data, 8 if big else 4)
-    while place and place not in found and place + size <= len(data):
-        found.append(place)
-        count = _unpack(order + count_code, data, place)
-        link = place + size + count * step
-        if link + struct.calcsize(word) > len(data):
-            break
-        place = _unpack(order + word, data, link)
-    return found
-
-
-def tags_at(data: bytes, place: int, prefix: tuple[int, ...] = ()) -> Tags:
-    """The tags of a directory and of those inside it."""
-    order, big = _layout(data)
-    count_code, size, step, word = ("Q", 8, 20, "Q") if big else ("H", 2, 12, "I")
-    found: Tags = {}
-    if len(prefix) > 3 or place + size > len(data):
-        return found
-    for entry in range(_unpack(order + count_code, data, place)):
-        at = place + size + entry * step
-        if at + step > len(data):
-            break
-        code, kind = struct.unpack_from(order + "HH", data, at)
-        count = _unpack(order + word, data, at + 4)
-        length = count * _SIZES.get(kind, 0)
-        inline = at + 4 + struct.calcsize(word)
-        start = inline if length <= struct.calcsize(word) else _unpack(order + word, data, inline)
-        value = data[start : start + length]
-        if not length or len(value) < length:
-            continue
-        if code in _INNER:
-            inner = _unpack(order + {16: "Q", 18: "Q"}.get(kind, "I"), value, 0)
-            found |= tags_at(data, inner, (*prefix, code))
-        else:
-            found[(*prefix, code)] = _values(value, kind, order)
-    return found
-
-
-def _values(data: bytes, kind: int, order: str) -> tuple[Any, ...] | bytes:
-    if kind in (5, 10):
-        parts = struct.unpack(f"{order}{len(data) // 4}{'I' if kind == 5 else 'i'}", data)
-        return tuple(zip(parts[::2], parts[1::2], strict=True))
-    if kind in (1, 2, 7):
-        return data
-    return struct.unpack(f"{order}{len(data) // _SIZES[kind]}{_CODES[kind]}", data)
-
-
-def _layout(data: bytes) -> tuple[str, bool]:
-    order = "<" if data[:2] == b"II" else ">"
-    return order, len(data) > 4 and _unpack(order + "H", data, 2) == 43
-
-
-def _unpack(code: str, data: bytes, at: int) -> int:
-    if at < 0 or at + struct.calcsize(code) > len(data):
-        return 0
-    return struct.unpack_from(code, data, at)[0]
 
 
 def _of_tiff(data: bytes, page: int) -> Held:
@@ -221,7 +149,7 @@ def _of_jpeg(data: bytes) -> Held:
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
-        marker, size = data[at + 1], _unpack(">H", data, at + 2)
+        marker, size = data[at + 1], unpack(">H", data, at + 2)
         if marker == 0xDA or size < 2:
             return
         yield marker, data[at + 4 : at + 2 + size]
@@ -231,7 +159,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _of_png(data: bytes) -> Held:
     held, block, texts, at = Held("PNG"), b"", [], 8
     while at + 8 <= len(data):
-        size, kind = _unpack(">I", data, at), data[at + 4 : at + 8]
+        size, kind = unpack(">I", data, at), data[at + 4 : at + 8]
         body = data[at + 8 : at + 8 + size]
         at += size + 12
         if kind == b"pHYs" and len(body) == 9 and body[8] == 1:
@@ -259,7 +187,7 @@ def _unzipped(data: bytes) -> bytes | None:
 def _of_webp(data: bytes) -> Held:
     held, block, at = Held("WEBP"), b"", 12
     while at + 8 <= len(data):
-        size, kind = _unpack("<I", data, at + 4), data[at : at + 4]
+        size, kind = unpack("<I", data, at + 4), data[at : at + 4]
         body = data[at + 8 : at + 8 + size]
         at += 8 + size + size % 2
         match kind:
@@ -277,8 +205,8 @@ def _of_webp(data: bytes) -> Held:
 
 def _of_bmp(data: bytes) -> Held:
     held = Held("BMP")
-    x, y = _unpack("<i", data, 38), _unpack("<i", data, 42)
-    if _unpack("<I", data, 14) >= 40 and x > 0 and y > 0:
+    x, y = unpack("<i", data, 38), unpack("<i", data, 42)
+    if unpack("<I", data, 14) >= 40 and x > 0 and y > 0:
         held.dpi = (x * 0.0254, y * 0.0254)
     return held
 
@@ -286,9 +214,9 @@ def _of_bmp(data: bytes) -> Held:
 def _of_jp2(data: bytes) -> Held:
     held, block, at = Held("JPEG2000"), b"", 0
     while at + 8 <= len(data) and data[:1] != b"\xff":
-        size, kind, start = _unpack(">I", data, at), data[at + 4 : at + 8], at + 8
+        size, kind, start = unpack(">I", data, at), data[at + 4 : at + 8], at + 8
         if size == 1:
-            size, start = _unpack(">Q", data, start), start + 8
+            size, start = unpack(">Q", data, start), start + 8
         end = len(data) if size == 0 else at + size
         if end <= at:
             break
@@ -313,7 +241,7 @@ def _of_heif(path: Path, data: bytes) -> Held:
             _take_exif(held, body)
     turn, mirror, color = (data.find(name) for name in (b"irot", b"imir", b"colrprof"))
     if color > 0:  # ISO 14496-12, 12.1.5
-        held.icc = data[color + 8 : color - 4 + _unpack(">I", data, color - 4)]
+        held.icc = data[color + 8 : color - 4 + unpack(">I", data, color - 4)]
     start, end = data.find(b"<x:xmpmeta"), data.find(b"</x:xmpmeta>")
     held.xmp = data[start : end + 12] if 0 <= start < end else None
     # ISO 23008-12, 6.5.10 and 6.5.12: quarter turns counter-clockwise, then a mirroring.

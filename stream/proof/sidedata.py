@@ -20,7 +20,8 @@ _VALID_CAPTION = 4  # cc_valid of CTA-708
 
 def data_of(frame: av.VideoFrame, kind: Type) -> bytes | None:
     """The bytes of a frame's side data of a kind."""
-    for data in frame.side_data:
+    every: Any = frame.side_data
+    for data in every:
         if data.type == kind:
             return bytes(data)
     return None
@@ -107,4 +108,5 @@ def run_filters(frames: list[av.VideoFrame], filters: str) -> Iterator[av.VideoF
             graph.push(frame)
         with suppress(av.error.BlockingIOError, av.error.EOFError):
             while True:
-                yield graph.pull()
+                ready: Any = graph.pull()
+                yield ready

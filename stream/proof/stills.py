@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from kinemacolor.stream.proof.check import LOWEST_PSNR, Check, is_shifted, psnr_of
+from kinemacolor.stream.proof.grey import Shown
 from kinemacolor.stream.proof.held import Held
-from kinemacolor.stream.proof.pictures import Shown, picture_places, shown
+from kinemacolor.stream.proof.pictures import picture_places, shown
 from numpy.typing import NDArray
 
 _BAND = 256  # rows at once, to bound the memory of a big scan
