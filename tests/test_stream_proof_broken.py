@@ -391,6 +391,68 @@ def test_8_bits_of_a_deep_film_are_found_where_they_are_not_rounded(tmp_path: Pa
     assert failed(film, rewrite(film, frame=cut, pix_fmt="yuv420p")) == ["luma"]
 
 
+# Sources whose clocks start anew
+
+
+def joined(folder: Path) -> Path:
+    """Two captures in one file: the second one's times begin where the first one's did."""
+    parts = [
+        media.write_clip(
+            folder / f"{name}.ts",
+            codec="libx264",
+            frames=12,
+            options={**EXACT, "bf": "0"},
+            picture=lambda width, height, index, depth, first=first: media.moving_picture(
+                width, height, index + first, depth
+            ),
+        )
+        for name, first in (("a", 0), ("b", 12))
+    ]
+    film = folder / "joined.ts"
+    film.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return film
+
+
+@pytest.mark.parametrize(
+    ("step", "wrong"), [(3600, []), (1800, ["times"]), (10, ["times"]), (360000, ["times"])]
+)
+def test_parts_follow_each_other_at_their_own_pace(
+    tmp_path: Path, step: int, wrong: list[str]
+) -> None:
+    """A second half that was squeezed into ticks was once what the source was read as."""
+    film = joined(tmp_path)
+    start = 3600 * 11 + max(step, 3600)
+
+    def move(index: int, frame: Any) -> Any:
+        frame.pts = 3600 * index if index < 12 else start + step * (index - 12)
+        return frame
+
+    assert failed(film, rewrite(film, tmp_path / "result.mkv", frame=move)) == wrong
+
+
+# Sound and words in another form
+
+
+def test_sound_rewritten_without_loss_passes(tmp_path: Path) -> None:
+    film = media.write_clip(
+        tmp_path / "film.mkv", codec="libx264", frames=6, audio="pcm_s16le", options=EXACT
+    )
+    for name, codec in (("good", "pcm_s16be"), ("broken", "pcm_mulaw")):
+        with av.open(str(film)) as source, av.open(str(tmp_path / f"{name}.mov"), "w") as copy:
+            video = copy.add_stream_from_template(source.streams.video[0])
+            sound = copy.add_stream(codec, rate=48000, layout="mono")
+            for packet in source.demux():
+                if packet.stream.type == "video" and packet.size:
+                    packet.stream = video
+                    copy.mux(packet)
+                elif packet.stream.type == "audio":
+                    for chunk in packet.decode():
+                        copy.mux(sound.encode(chunk))
+            copy.mux(sound.encode(None))
+    assert failed(film, tmp_path / "good.mov") == []
+    assert failed(film, tmp_path / "broken.mov") == ["audio"]
+
+
 # Right results of runs
 
 
