@@ -422,5 +422,5 @@ def test_a_text_that_is_no_text_does_no_harm(tmp_path: Path) -> None:
     write_still(tmp_path / "out.png", frame, info)
     again, told = read_still(tmp_path / "out.png")
     np.testing.assert_array_equal(plane_view(again, 0), grey())
-    assert told.text_chunks == info.text_chunks == ((b"tEXt", chunk[4:]),)
+    assert told.png_chunks == info.png_chunks == ((b"tEXt", chunk[4:]),)
     assert cv2.imread(str(tmp_path / "out.png")) is not None

@@ -5,6 +5,8 @@ Pillow, OpenCV and tifffile are the witnesses for what was written.
 
 from __future__ import annotations
 
+import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -265,6 +267,27 @@ def test_a_pngs_texts_are_kept(tmp_path: Path) -> None:
     write_still(tmp_path / "out.png", frame, info)
     with Image.open(tmp_path / "out.png") as result:
         assert result.text == {"Title": "Harbour", "Description": "Größe"}
+
+
+def test_what_a_pngs_codes_mean_is_kept(tmp_path: Path) -> None:
+    """A picture of another gamma looked otherwise: its chunks were left out."""
+    plain = save_grey(tmp_path / "in.png").read_bytes()
+    chunk = b"gAMA" + struct.pack(">I", 100000)
+    gamma = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "in.png").write_bytes(plain[:33] + gamma + plain[33:])
+    write_still(tmp_path / "out.png", *read_still(tmp_path / "in.png"))
+    assert Image.open(tmp_path / "out.png").info["gamma"] == 1.0
+
+
+def test_a_transparent_code_of_16_bits(tmp_path: Path) -> None:
+    shade = grey(bit_depth=16)
+    plain = save_grey(tmp_path / "in.png", shade).read_bytes()
+    chunk = b"tRNS" + struct.pack(">H", shade[3, 4])
+    clear = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "in.png").write_bytes(plain[:33] + clear + plain[33:])
+    write_still(tmp_path / "out.png", *read_still(tmp_path / "in.png"))
+    written = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(written[..., 3] == 0, shade == shade[3, 4])
 
 
 def test_a_profile_for_grey_is_left_out(tmp_path: Path) -> None:

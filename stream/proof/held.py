@@ -26,6 +26,7 @@ _ABOUT_SAMPLES |= {_XMP, _ICC, _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT
 # EXIF's orientation, by the quarter turns and the mirroring's axis of HEIF.
 _TURNED = {(0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6, (0, 0): 4, (0, 1): 2}
 _TURNED |= {(1, 0): 5, (1, 1): 7, (2, 0): 2, (2, 1): 4, (3, 0): 7, (3, 1): 5}
+_PNG_KEPT = (b"tEXt", b"zTXt", b"iTXt", b"gAMA", b"cHRM", b"sRGB", b"cICP")
 _JP2_EXIF, _JP2_XMP = b"JpgTiffExif->JP2", bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
@@ -170,7 +171,7 @@ def _of_png(data: bytes) -> Held:
             held.icc = _unzipped(body.split(b"\0", 1)[-1][1:])
         elif kind == b"iTXt" and body.startswith(b"XML:com.adobe.xmp\0"):
             held.xmp = body.split(b"\0", 5)[-1]
-        elif kind in (b"tEXt", b"zTXt", b"iTXt") and not body.startswith(b"Raw profile"):
+        elif kind in _PNG_KEPT and not body.startswith(b"Raw profile"):
             texts.append(kind + body)
     held.texts = tuple(texts)
     _take_exif(held, block)

@@ -46,7 +46,7 @@ class StillInfo:
     xmp: bytes | None = None
     iptc: bytes | None = None  # a JPEG's APP13 segment, or the like of a TIFF
     texts: dict[str, str] = field(default_factory=dict)  # of a PNG, or a JPEG's comment
-    text_chunks: tuple[tuple[bytes, bytes], ...] = ()  # of a PNG: kind and bytes, as they are
+    png_chunks: tuple[tuple[bytes, bytes], ...] = ()  # its texts and what its codes mean
     lossless: bool = True
     quantization: dict[int, Any] | None = None  # a JPEG's tables, so that its luma survives
     alpha: NDArray[Any] | None = None  # (H, W) as stored, uint8 or uint16

@@ -13,6 +13,7 @@ import numpy as np
 from kinemacolor.stream.errors import BadSource
 from kinemacolor.stream.stills.ifd import Directory, parse_exif
 from kinemacolor.stream.stills.info import StillInfo
+from kinemacolor.stream.stills.png import COLOR_CHUNKS, TEXT_CHUNKS
 from kinemacolor.stream.stills.samples import cmyk_to_rgb, scaled, to_luma
 from kinemacolor.stream.stills.tags import checked_dpi, kept_tags, orientation_of, resolution_of
 from numpy.typing import NDArray
@@ -21,7 +22,6 @@ from PIL import Image, UnidentifiedImageError
 log = logging.getLogger(__name__)
 
 _SIGNATURE_BYTES = 16  # what Pillow's plugins look at
-_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP_KEY = b"XML:com.adobe.xmp\0"
 
 
@@ -61,7 +61,7 @@ def read_with_pillow(
         xmp=_bytes(picture.info.get("xmp")),
         iptc=held.iptc,
         texts=held.texts,
-        text_chunks=held.text_chunks,
+        png_chunks=held.png_chunks,
         lossless=held.lossless,
         quantization=held.quantization,
         alpha=alpha,
@@ -90,7 +90,7 @@ class _Held:
 
     iptc: bytes | None = None
     texts: dict[str, str] | None = None
-    text_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    png_chunks: tuple[tuple[bytes, bytes], ...] = ()
     lossless: bool = True
     quantization: dict[int, Any] | None = None
 
@@ -104,7 +104,7 @@ def _held(picture: Any, file: BinaryIO, file_format: str) -> Any:
             tables = dict(picture.quantization)
             return _Held(next(segments, None), texts, lossless=False, quantization=tables)
         case "PNG":
-            chunks = tuple(_text_chunks(file))
+            chunks = tuple(_png_chunks(file))
             return _Held(None, _texts(picture), chunks)
         case "WEBP":
             return _Held(texts=texts, lossless=b"VP8 " not in _webp_chunks(file))
@@ -112,8 +112,10 @@ def _held(picture: Any, file: BinaryIO, file_format: str) -> Any:
             return _Held(texts=texts, lossless=file_format in ("BMP", "JPEG2000"))
 
 
-def _text_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     """A PNG's texts, byte by byte: what some writers put there, no text could hold again.
+
+    And what it says of the light that its codes are.
 
     XMP and the profiles of ImageMagick are no texts: they are written anew.
     """
@@ -121,7 +123,7 @@ def _text_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     file.seek(8)
     while len(head := file.read(8)) == 8:
         size, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind not in _TEXT_CHUNKS:
+        if kind not in (*TEXT_CHUNKS, *COLOR_CHUNKS):
             file.seek(size + 4, 1)
             continue
         data = file.read(size)
@@ -224,7 +226,7 @@ def _deep_samples(path: Path, picture: Any, file_format: str) -> NDArray[Any] | 
     """Samples of more than 8 bits, which Pillow cuts but for plain grey: (H, W[, n]) uint16."""
     data = path.read_bytes() if file_format in ("PNG", "JPEG2000", "AVIF") else b""
     bits = _bits(data, file_format)
-    if bits <= 8 or (file_format == "PNG" and not picture.mode.startswith(("L", "RGB"))):
+    if bits <= 8:
         return None
     if bits > 16:
         raise BadSource(f"{path} is a {bits}-bit picture: convert it to grey or RGB of 16 bit")

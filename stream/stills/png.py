@@ -15,6 +15,8 @@ from kinemacolor.stream.stills.ifd import exif_block
 from kinemacolor.stream.stills.info import StillInfo
 from numpy.typing import NDArray
 
+TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+COLOR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")  # which light a code is
 _DEFLATE_LEVEL = 3  # on grainy differences as small as level 6, in a quarter of the time
 _DATA_BYTES = 1 << 20
 _SUB = 1  # the filter that keeps each byte's difference to the pixel on its left
@@ -67,9 +69,9 @@ def _held_chunks(info: StillInfo) -> Iterator[tuple[bytes, bytes]]:
         yield b"eXIf", exif_block(info.exif)
     if info.xmp:
         yield b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + info.xmp
-    if info.text_chunks:
-        yield from info.text_chunks
-        return
+    yield from info.png_chunks
+    if any(kind in TEXT_CHUNKS for kind, _ in info.png_chunks):
+        return  # the texts are among them
     for key, text in info.texts.items():
         keyword = key.encode("latin-1", "replace")[:79]
         yield b"iTXt", keyword + b"\0\0\0\0\0" + text.encode()
