@@ -37,6 +37,8 @@ PUT_OFF = {
     "engine/hub.py": {"huggingface_hub", "pooch", "requests"},
     "stream/measure/metrics.py": {"prometheus_client", "prometheus_client.core"},
     "stream/measure/stats.py": {"resource"},
+    "stream/stills/reader.py": {"pillow_heif"},
+    "stream/stills/whole.py": {"pillow_heif"},
 }
 
 

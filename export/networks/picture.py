@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from kinemacolor.engine.color import EPSILON, KAPPA, RGB_TO_XYZ, WHITE
 from torch import Tensor, nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# IEC 61966-2-1 (sRGB) and CIE 1976 with D65 white.
-RGB_TO_XYZ = np.array(
-    [
-        [0.412453, 0.357580, 0.180423],
-        [0.212671, 0.715160, 0.072169],
-        [0.019334, 0.119193, 0.950227],
-    ],
-    np.float32,
-)
-WHITE = RGB_TO_XYZ.sum(1)
-EPSILON, KAPPA = 216 / 24389, 24389 / 27
 
 
 def grey(L: Tensor) -> Tensor:
@@ -34,7 +23,7 @@ def rgb_to_ab(rgb: Tensor) -> Tensor:
     """RGB (N, 3, H, W), clipped to 0..1, to CIELAB's a and b (N, 2, H, W)."""
     rgb = rgb.clamp(0, 1)
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    kernel = torch.from_numpy(RGB_TO_XYZ / WHITE[:, None]).to(rgb)
+    kernel = torch.from_numpy((RGB_TO_XYZ / WHITE[:, None]).astype(np.float32)).to(rgb)
     xyz = nn.functional.conv2d(linear, kernel[:, :, None, None])  # relative to white
     f = torch.where(xyz > EPSILON, xyz.clamp(min=1e-9) ** (1 / 3), (KAPPA * xyz + 16) / 116)
     x, y, z = f.split(1, 1)

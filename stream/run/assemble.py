@@ -26,6 +26,7 @@ from kinemacolor.stream.sinks.publish import credentials_for
 from kinemacolor.stream.sinks.tee import Tee
 from kinemacolor.stream.sources.nvdec import nvenc_problem, open_cuda_source, why_not
 from kinemacolor.stream.sources.open import open_source
+from kinemacolor.stream.sources.still import StillSource
 from kinemacolor.stream.steady.cutlist import read_cuts
 from kinemacolor.stream.steady.smoothing import Steady, make_steady
 
@@ -182,6 +183,8 @@ def _make_steady(options: Options, source: Source) -> Steady:
     mode = color.steady
     if mode == "auto":
         mode = "live" if source.live else "film"
+        if isinstance(source, StillSource):  # its pages are no film
+            mode = "off"
     try:
         return make_steady(
             mode,

@@ -1,0 +1,59 @@
+"""Reads a film as FFmpeg gives it: no time is repaired, and nothing is left out but damage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+from kinemacolor.stream.address import file_url
+from kinemacolor.stream.errors import BadSource
+
+_COVER = av.stream.Disposition.attached_pic
+
+
+def open_film(path: Path) -> Any:
+    """Opens a container. Raises BadSource."""
+    try:
+        return av.open(file_url(path), metadata_errors="replace")
+    except (av.error.FFmpegError, OSError) as error:
+        raise BadSource(f"cannot open {path}: {error.strerror or error}") from error
+
+
+def pictures(container: Any) -> list[Any]:
+    """Its video streams that can be decoded, without covers."""
+    found = [s for s in container.streams.video if not s.disposition & _COVER]
+    return [stream for stream in found if stream.codec_context is not None]
+
+
+def packets(container: Any, streams: list[Any]) -> Iterator[Any]:
+    """Packets of some streams, up to where the file breaks off."""
+    flow = container.demux(*streams) if streams else iter(())
+    while True:
+        try:
+            packet = next(flow)
+        except (StopIteration, IndexError):  # PyAV trips over streams that damage invents
+            return
+        except av.error.FFmpegError:
+            return
+        yield packet
+
+
+def frames(container: Any, stream: Any) -> Iterator[av.VideoFrame]:
+    """The frames of a stream; a packet that does not decode gives none."""
+    stream.thread_type = "AUTO"
+    ended = False
+    for packet in packets(container, [stream]):
+        ended = not packet.size
+        yield from _decoded(stream, packet if packet.size else None)
+    if not ended:  # the file broke off: what the decoder holds is good
+        yield from _decoded(stream, None)
+
+
+def _decoded(stream: Any, packet: Any) -> list[av.VideoFrame]:
+    try:
+        return stream.codec_context.decode(packet)
+    except av.error.FFmpegError:
+        return []
