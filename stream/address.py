@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -29,6 +30,8 @@ STILLS = {
     ".heic": "HEIF",
     ".heif": "HEIF",
 }
+# Suffixes of pictures that may be numbered, and then are a film.
+PICTURES = frozenset(STILLS) | {".dpx", ".exr", ".tga", ".bmp", ".jp2", ".pgm", ".ppm"}
 SOURCE_KINDS = (
     "a file, a folder, -, test:, webcam:, v4l2:, avfoundation:, dshow:, screen:, rtsp://, rtmp://,"
     " http://, udp://, srt:// and tcp:// are"
@@ -38,6 +41,7 @@ SINK_KINDS = (
 )
 _CAMERA = re.compile(r"(webcam|v4l2|avfoundation|dshow|screen):(.*)", re.DOTALL)
 _STREAM = re.compile(r"(rtsps?|rtmps?|https?|udp|srt|tcp)://")
+_NUMBER = re.compile(r"%0?(\d*)d")
 _RTMP_PORTS = {"rtmp": 1935, "rtmps": 443}
 
 
@@ -68,6 +72,39 @@ class LocalFile(Address):
     def is_still(self) -> bool:
         """Whether the name is that of a still picture."""
         return self.path.suffix.lower() in STILLS
+
+
+@dataclass(frozen=True)
+class ImageSequence(Address):
+    """`frames/%06d.dpx`, `frames/*.tif` or the pictures of a folder: one film.
+
+    Attributes:
+        name: of the files, with `%06d` where the number stands, or a glob's wildcards.
+    """
+
+    folder: Path
+    name: str
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the name says where a number stands."""
+        return _NUMBER.search(self.name) is not None
+
+    def file(self, number: int) -> Path:
+        """The path of one picture by its number."""
+        return self.folder / _NUMBER.sub(lambda m: str(number).zfill(int(m[1] or 0)), self.name)
+
+    def files(self) -> list[tuple[int, Path]]:
+        """The pictures that there are, in order, with their numbers from 0 on."""
+        paths = [p for p in self.folder.glob("*") if p.suffix.lower() in PICTURES]
+        if self.is_numbered:
+            before, after = _NUMBER.split(self.name)[::2]
+            wanted = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+            numbers = {int(m[1]): p for p in paths if (m := wanted.fullmatch(p.name))}
+            first = min(numbers, default=0)
+            return [(number - first, numbers[number]) for number in sorted(numbers)]
+        named = sorted(p for p in paths if fnmatchcase(p.name, self.name))
+        return list(enumerate(named))
 
 
 @dataclass(frozen=True)
@@ -194,9 +231,9 @@ class RtmpPush(Address):
     has_viewers = True
 
 
-SourceAddress = LocalFile | Pipe | TestPicture | Camera | NetworkStream
+SourceAddress = LocalFile | ImageSequence | Pipe | TestPicture | Camera | NetworkStream
 StreamAddress = Hls | TransportStream | Datagrams | RtspServer | RtspPush | RtmpPush
-SinkAddress = LocalFile | Pipe | Null | Window | VirtualCamera | StreamAddress
+SinkAddress = LocalFile | ImageSequence | Pipe | Null | Window | VirtualCamera | StreamAddress
 
 
 def parse_source(text: str | Path) -> SourceAddress:
@@ -219,7 +256,7 @@ def parse_source(text: str | Path) -> SourceAddress:
     path = _local_path(text)
     if "://" in path and not Path(path).exists():
         raise BadSource(f"there is no source {path.split('://', 1)[0]}://; {SOURCE_KINDS}")
-    return LocalFile(path, Path(path))
+    return _sequence(path) or LocalFile(path, Path(path))
 
 
 def parse_sink(text: str | Path) -> SinkAddress:
@@ -254,7 +291,8 @@ def parse_sink(text: str | Path) -> SinkAddress:
         case "web":
             raise _not_yet(kind)
         case _ if "://" not in text:
-            return LocalFile(text, Path(text))
+            numbered = _sequence(text)
+            return numbered if numbered and numbered.is_numbered else LocalFile(text, Path(text))
         case "udp":
             return _datagrams(text)
         case "rtsp":
@@ -265,6 +303,15 @@ def parse_sink(text: str | Path) -> SinkAddress:
             raise _not_yet(kind)
         case _:
             raise BadSink(f"there is no sink {kind}://; {SINK_KINDS}")
+
+
+def _sequence(text: str) -> ImageSequence | None:
+    """The pictures that a pattern names; None where it is none, or a file of that very name."""
+    path = Path(text)
+    patterned = _NUMBER.search(path.name) or any(c in path.name for c in "*?[")
+    if not patterned or path.suffix.lower() not in PICTURES or path.exists():
+        return None
+    return ImageSequence(text, path.parent, path.name)
 
 
 def is_still(name: str | Path) -> bool:

@@ -157,6 +157,9 @@ class Span(Checked):
         parse=parse_seconds,
         high=_LONGEST_SECONDS,
     )
+    copy_times: bool = option(
+        False, "A part keeps the film's times; else it begins at zero.", "--copyts"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -182,7 +185,12 @@ class LiveOptions(Checked):
         None, "Asked of a camera.", metavar="WxH", parse=parse_size, low=1
     )
     fps: Fraction | None = option(
-        None, "Asked of a camera.", metavar="FPS", parse=parse_rate, low=0.1, high=1000.0
+        None,
+        "Asked of a camera; of numbered pictures.",
+        metavar="FPS",
+        parse=parse_rate,
+        low=0.1,
+        high=1000.0,
     )
     input_format: str | None = option(None, "Asked of a camera: mjpeg, ...")
     realtime: bool = option(False, "A film as if live.")
@@ -205,6 +213,15 @@ class LiveOptions(Checked):
 
 
 @dataclass(frozen=True)
+class FilmOptions(Checked):
+    """What is done to a film's pictures before they are coloured."""
+
+    deinterlace: bool = option(False, "Makes whole pictures of fields; changes the luma.")
+    inverse_telecine: bool = option(False, "Takes film at 24 a second out of video at 30.")
+    sequence: bool = option(False, "A folder's pictures are one film, at --fps.")
+
+
+@dataclass(frozen=True)
 class OutputOptions(Checked):
     """What may happen to files that are there, and who may look on."""
 
@@ -223,6 +240,7 @@ class Options:
     encode: EncodeOptions = EncodeOptions()
     span: Span = Span()
     live: LiveOptions = LiveOptions()
+    film: FilmOptions = FilmOptions()
     output: OutputOptions = OutputOptions()
 
     @classmethod

@@ -48,7 +48,7 @@ def colorize(
     from kinemacolor.stream.run.run import open_network
 
     color = options.color
-    jobs = plan_jobs(sources, output or [], cuts=color.cuts)
+    jobs = plan_jobs(sources, output or [], cuts=color.cuts, sequence=options.film.sequence)
     check_stills(jobs, options)
     if report is not None:
         inputs = [Path(color.model), *([] if color.cuts is None else [color.cuts])]

@@ -67,16 +67,23 @@ def place_frames(job: Job, options: Options) -> Options:
 
 def open_job_source(job: Job, options: Options, stop: Stop) -> Source:
     """Opens the job's source. Raises SourceError."""
-    start, duration = options.span.start_seconds, options.span.duration_seconds
+    span = options.span
     if options.color.hwaccel == "cuda" and isinstance(job.source, LocalFile):
         return open_cuda_source(
             job.source.path,
             device=options.color.device,
-            start_seconds=start,
-            duration_seconds=duration,
+            start_seconds=span.start_seconds,
+            duration_seconds=span.duration_seconds,
+            copy_times=span.copy_times,
         )
     return open_source(
-        job.source, start_seconds=start, duration_seconds=duration, live=options.live, stop=stop
+        job.source,
+        start_seconds=span.start_seconds,
+        duration_seconds=span.duration_seconds,
+        copy_times=span.copy_times,
+        live=options.live,
+        film=options.film,
+        stop=stop,
     )
 
 
@@ -139,6 +146,7 @@ def make_colorizer(network: Backend, options: Options, source: Source, sink: Sin
         style=Style(color.saturation, color.upsample, color.compare),
         painter=CudaPainter(sink.pix_fmts, index=color.device) if on_gpu else None,
         pix_fmts=sink.pix_fmts,
+        full_range=sink.full_range,
         tempo=make_tempo(network, options, steady, live=source.live),
     )
     if source.live:

@@ -46,6 +46,7 @@ class FilmSink(Sink):
                 raise
         self._partial: Path | None = partial  # until it has its name
         self.pix_fmts, self.description = self._writer.pix_fmts, self._writer.description
+        self.full_range = self._writer.full_range
 
     @property
     def left_out(self) -> Sequence[str]:

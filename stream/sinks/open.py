@@ -13,6 +13,7 @@ from kinemacolor.stream.rtsp import Credentials
 from kinemacolor.stream.sinks.film import FilmSink, check_target
 from kinemacolor.stream.sinks.mux import open_hls_sink, open_transport_sink
 from kinemacolor.stream.sinks.null import NullSink
+from kinemacolor.stream.sinks.pictures import PicturesSink
 from kinemacolor.stream.sinks.publish import open_push_sink, open_serve_sink
 from kinemacolor.stream.sinks.still import StillSink
 from kinemacolor.stream.sinks.virtualcam import VirtualCamSink
@@ -52,6 +53,8 @@ def open_sink(
     match address:
         case kinds.Null():
             return NullSink()
+        case kinds.ImageSequence():
+            return PicturesSink(address, source, overwrite=overwrite)
         case kinds.Pipe():
             return Y4MSink(sys.stdout.buffer, source)
         case kinds.Window():

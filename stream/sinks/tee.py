@@ -35,6 +35,7 @@ class Tee(Sink):
         ]
         self._group = StageGroup(*self._channels)
         self._ended = False
+        self.full_range = all(sink.full_range for sink in sinks)
         self.follows_size = all(sink.follows_size for sink in sinks)
         for sink, channel in zip(self._sinks, self._channels, strict=True):
             self._group.start(_writer(sink, channel))
