@@ -30,12 +30,13 @@ from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.cuda.device import PyCudaDevice
 from kinemacolor.engine.cuda.driver import NoGpu, find_gpu
 from kinemacolor.engine.spec import ModelSpec, find_model, read_spec
-from kinemacolor.engine.tensorrt.backend import Plan, find_plan, open_plan
+from kinemacolor.engine.tensorrt.backend import find_plan, open_plan
 from kinemacolor.engine.tensorrt.build import make_logger, module_name
 from kinemacolor.engine.tensorrt.engine import LoadedEngine
-from kinemacolor.engine.tensorrt.plans import measure_fp16
+from kinemacolor.engine.tensorrt.plans import Plan
+from kinemacolor.engine.tensorrt.prepare import measure_fp16
 from kinemacolor.stream.color.colorizer import Colorizer
-from kinemacolor.stream.color.cuda_colorizer import CudaColorizer
+from kinemacolor.stream.color.cuda_painter import CudaPainter
 from kinemacolor.stream.measure.stats import Stats
 from kinemacolor.stream.pipeline import run
 from kinemacolor.stream.sinks.open import open_sink
@@ -227,12 +228,10 @@ def cuda_rows(backend: Backend, clips: list[Path], device: int, engine_fps: floa
                 clip,
                 sink,
                 lambda: open_cuda_source(clip, device=device),  # noqa: B023  (called at once)
-                lambda pix_fmts: CudaColorizer(
+                lambda pix_fmts: Colorizer(
                     backend,
                     steady=make_steady("live"),
-                    pix_fmts=pix_fmts,
-                    overlap=getattr(backend, "overlap", None) or 3,
-                    index=device,
+                    painter=CudaPainter(pix_fmts, index=device),
                 ),
             )
             slower = min(nvdec, engine_fps or nvdec)
@@ -251,7 +250,6 @@ def path_rows(backend: Backend, clips: list[Path]) -> Iterator[Row]:
                     backend,
                     steady=make_steady("live"),
                     pix_fmts=pix_fmts,
-                    overlap=getattr(backend, "overlap", None) or 3,
                 ),
             )
 
@@ -268,8 +266,7 @@ def path_row(
         colorizer = make_colorizer(sink.pix_fmts)
         stats = run(source, colorizer, sink, stats=Stats())
         sink.finish()
-        if isinstance(colorizer, CudaColorizer):
-            colorizer.close()
+        colorizer.close()
     finally:
         source.close()
     stages = {f"{name} ms": ms for name, ms in stats.stage_ms().items()}

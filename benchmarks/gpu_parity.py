@@ -17,7 +17,7 @@ from kinemacolor.engine.color import ciede2000, dequantise, rgb_to_lab, ycbcr_to
 from kinemacolor.engine.graphs.color_error import MEAN_LIMIT, sample_pictures
 from kinemacolor.engine.onnxruntime_backend import OnnxRuntimeBackend
 from kinemacolor.stream.color.colorizer import Colorizer
-from kinemacolor.stream.color.cuda_colorizer import CudaColorizer
+from kinemacolor.stream.color.cuda_painter import CudaPainter
 from kinemacolor.stream.color.frames import frame_encoding, plane_view
 from kinemacolor.stream.sources.nvdec import open_cuda_source
 from kinemacolor.stream.sources.open import open_source
@@ -64,7 +64,7 @@ def parity_rows(backend: Backend, clip: Path, device: int = 0) -> Iterator[Row]:
     finally:
         reference.close()
     yield {"what": "the network"} | compared(plain, other)
-    on_gpu = CudaColorizer(backend, pix_fmts={"yuv420p"}, index=device)
+    on_gpu = Colorizer(backend, painter=CudaPainter({"yuv420p"}, index=device))
     try:
         source = open_cuda_source(clip, device=device)
         frames = list(islice(colored(source, on_gpu), PARITY_FRAMES))

@@ -121,15 +121,7 @@ def main() -> None:
     again = [sys.executable, "-m", "benchmarks.latency", "--serve", "--port", str(options.port)]
     source, result = (f"rtsp://127.0.0.1:{options.port + n}/live" for n in (0, 2))
     sink = f"rtsp://@:{options.port + 2}/live"
-    command = [
-        sys.executable,
-        "-m",
-        "kinemacolor.stream.command.main",
-        source,
-        "-o",
-        sink,
-        "--no-progress",
-    ]
+    command = [sys.executable, "-m", "kinemacolor", source, "-o", sink, "--no-progress"]
     command += ["--preset", "ultrafast", *options.options]
     with running(*again, "--size", options.size, "--fps", str(options.fps)):
         open_viewer(source).close()

@@ -85,7 +85,7 @@ def main() -> None:
     serve = [sys.executable, "-m", "benchmarks.latency", "--serve", "--port", str(options.port)]
     source, result = (f"rtsp://127.0.0.1:{options.port + n}/live" for n in (0, 2))
     sink = f"rtsp://@:{options.port + 2}/live"
-    command = [sys.executable, "-m", "kinemacolor.stream.command.main", source, "-o", sink]
+    command = [sys.executable, "-m", "kinemacolor", source, "-o", sink]
     command += ["--no-progress", "--quiet", "--preset", "ultrafast"]
     rows = []
     server = subprocess.Popen(serve)

@@ -19,14 +19,26 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from kinemacolor.stream.rtsp import Credentials, Limits, RtspServer
+from kinemacolor.stream.rtsp import Credentials, Limits, RtspServer, Stats
 
 from tests.rtsp_peer import Client, Publisher, encode_clip
 
 ALLOWED_GROWTH_MIB = 48.0
+# The rate limit is what stops this on a default server; here the parser is to be reached.
+LIMITS = replace(
+    Limits(),
+    connections_per_second=1e6,
+    connections_burst=1_000_000,
+    connections=100,
+    request_seconds=5.0,
+    idle_seconds=5.0,
+    stall_seconds=5.0,
+    send_buffer_bytes=16 << 10,
+)
 METHODS = [
     *("OPTIONS", "DESCRIBE", "SETUP", "PLAY", "PAUSE", "GET_PARAMETER", "SET_PARAMETER"),
     *("TEARDOWN", "ANNOUNCE", "RECORD", "GET", "POST", "BREW", "describe", "\x00", "Ü"),
@@ -72,6 +84,15 @@ class Viewer:
         self._client.close()
         for sock in self._sockets:
             sock.close()
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "transport": self.transport,
+            "frames": self.frames,
+            "gaps": self.gaps,
+            "longest_pause_ms": round(self.longest_pause * 1000),
+            "error": self.error,
+        }
 
     def _run(self) -> None:
         try:
@@ -250,6 +271,96 @@ def resident_mib() -> float:
     return pages * 4096 / 2**20
 
 
+@dataclass(frozen=True)
+class Attack:
+    """What was done to a server, and what it was like afterwards."""
+
+    outcomes: Counter[str]
+    viewers: list[Viewer]
+    seconds: float
+    published: int  # frames, meanwhile
+    growth_mib: float
+    still_answers: bool
+    stats: Stats
+    guarded: Stats  # of the server that asks for a login
+
+
+def attack(options: argparse.Namespace) -> Attack:
+    """Throws everything at two servers, one of which asks for a login, while two viewers watch."""
+    rng, clip = random.Random(options.seed), encode_clip(3.84, gop=24)
+    outcomes: Counter[str] = Counter()
+    with (
+        RtspServer(port=0, limits=LIMITS) as server,
+        RtspServer(port=0, limits=LIMITS, credentials=Credentials("ann", "pw")) as guarded,
+        Publisher(server, clip) as publisher,
+    ):
+        guarded.set_video(clip.video_extradata)
+        viewers = [Viewer(server, "tcp"), Viewer(server, "udp")]
+        time.sleep(1)
+        start_mib, start, start_frames = resident_mib(), time.monotonic(), publisher.frames
+        held = [*half_open(server, options.half_open), *slow_readers(server, options.slow)]
+        stray_datagrams(server, rng, options.requests)
+        for index in range(options.requests):
+            target = guarded if index % 4 == 0 else server
+            outcomes[throw(target, mutant(rng, target.url), rng)] += 1
+            if index % 50 == 0:
+                throw_in_session(server, mutant(rng, server.url), rng)
+        deadline = time.monotonic() + 30
+        while max(server.stats().connections, server.stats().clients) > 2:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        stats = server.stats(), guarded.stats()
+        with Client(server) as client:
+            still_answers = client.request("OPTIONS").status == 200
+        seconds, published = time.monotonic() - start, publisher.frames - start_frames
+        for peer in [*viewers, *held]:
+            peer.close()
+        growth_mib = resident_mib() - start_mib
+    return Attack(outcomes, viewers, seconds, published, growth_mib, still_answers, *stats)
+
+
+def report_of(done: Attack, errors: list[str]) -> dict[str, Any]:
+    """Returns what is printed, with "good" last.
+
+    Args:
+        errors: what was logged as one.
+    """
+    stats, guarded = done.stats, done.guarded
+    report: dict[str, Any] = {
+        "requests": done.outcomes.total(),
+        "seconds": round(done.seconds, 1),
+        "outcomes": dict(done.outcomes.most_common()),
+        "published_frames": done.published,
+        "viewers": [viewer.summary() for viewer in done.viewers],
+        "growth_mib": round(done.growth_mib, 1),
+        "still_answers": done.still_answers,
+        "leftover_connections": stats.connections - 2,  # the two viewers' own may be left
+        "threads": threading.active_count(),
+        "refused": stats.refused,
+        "refused_with_login": guarded.refused,
+        "ended": stats.ended,
+        "dropped": stats.dropped,
+        "errors_logged": len(errors),
+        "first_error": errors[0] if errors else "",
+        "server_errors": stats.ended.get("error", 0)
+        + stats.refused.get("status_500", 0)
+        + guarded.refused.get("status_500", 0),
+    }
+    report["good"] = bool(
+        done.still_answers
+        and not any(v.gaps or v.error or v.frames < done.published for v in done.viewers)
+        and not done.outcomes["hang"]
+        and not done.outcomes["nonsense"]
+        and not report["server_errors"]
+        and not errors
+        and report["leftover_connections"] <= 0
+        and done.growth_mib < ALLOWED_GROWTH_MIB
+        and threading.active_count() == 1
+    )
+    return report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000)
@@ -258,97 +369,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rng = random.Random(options.seed)
-    clip = encode_clip(3.84, gop=24)
-    # The rate limit is what stops this on a default server; here the parser is to be reached.
-    limits = replace(
-        Limits(),
-        connections_per_second=1e6,
-        connections_burst=1_000_000,
-        connections=100,
-        request_seconds=5.0,
-        idle_seconds=5.0,
-        stall_seconds=5.0,
-        send_buffer_bytes=16 << 10,
-    )
-    outcomes: Counter[str] = Counter()
     logged = ErrorCount()
     logging.getLogger().addHandler(logged)
-    with (
-        RtspServer(port=0, limits=limits) as server,
-        RtspServer(port=0, limits=limits, credentials=Credentials("ann", "pw")) as guarded,
-        Publisher(server, clip) as publisher,
-    ):
-        guarded.set_video(clip.video_extradata)
-        viewers = [Viewer(server, "tcp"), Viewer(server, "udp")]
-        time.sleep(1)
-        start_mib, start, start_frames = resident_mib(), time.monotonic(), publisher.frames
-        held = half_open(server, options.half_open)
-        slow = slow_readers(server, options.slow)
-        stray_datagrams(server, rng, options.requests)
-        for index in range(options.requests):
-            target = guarded if index % 4 == 0 else server
-            outcomes[throw(target, mutant(rng, target.url), rng)] += 1
-            if index % 50 == 0:
-                throw_in_session(server, mutant(rng, server.url), rng)
-        took = time.monotonic() - start
-        while (server.stats().connections > 2 or server.stats().clients > 2) and (
-            time.monotonic() - start < took + 30
-        ):
-            time.sleep(0.5)
-        stats, guarded_stats = server.stats(), guarded.stats()
-        with Client(server) as client:
-            still_answers = client.request("OPTIONS").status == 200
-        seconds = time.monotonic() - start
-        published = publisher.frames - start_frames
-        for viewer in viewers:
-            viewer.close()
-        for peer in [*held, *slow]:
-            peer.close()
-        growth = resident_mib() - start_mib
-    disturbed = [v for v in viewers if v.gaps or v.error or v.frames < published]
-    # The two viewers' own connections are all that may be left.
-    leftover = stats.connections - 2
-    report = {
-        "requests": options.requests,
-        "seconds": round(seconds, 1),
-        "outcomes": dict(outcomes.most_common()),
-        "published_frames": published,
-        "viewers": [
-            {
-                "transport": v.transport,
-                "frames": v.frames,
-                "gaps": v.gaps,
-                "longest_pause_ms": round(v.longest_pause * 1000),
-                "error": v.error,
-            }
-            for v in viewers
-        ],
-        "growth_mib": round(growth, 1),
-        "still_answers": still_answers,
-        "leftover_connections": leftover,
-        "threads": threading.active_count(),
-        "refused": stats.refused,
-        "refused_with_login": guarded_stats.refused,
-        "ended": stats.ended,
-        "dropped": stats.dropped,
-        "errors_logged": len(logged.records),
-        "first_error": logged.records[0] if logged.records else "",
-        "server_errors": stats.ended.get("error", 0)
-        + stats.refused.get("status_500", 0)
-        + guarded_stats.refused.get("status_500", 0),
-    }
-    report["good"] = bool(
-        still_answers
-        and not disturbed
-        and not outcomes["hang"]
-        and not outcomes["nonsense"]
-        and not report["server_errors"]
-        and not logged.records
-        and leftover <= 0
-        and growth < ALLOWED_GROWTH_MIB
-        and threading.active_count() == 1
-    )
+    report = report_of(attack(options), logged.records)
     for key, value in report.items():
         print(f"{key:22} {value}")
     if options.json:

@@ -62,14 +62,7 @@ def measure(film: Path, height: int, model: str, folder: Path) -> dict[str, Any]
     make_grey(film, height, grey)
     frames, size = probe(grey)
     report = folder / "report.json"
-    ours = [
-        sys.executable,
-        "-m",
-        "kinemacolor.stream.command.main",
-        str(grey),
-        "-o",
-        str(folder / "ours.mkv"),
-    ]
+    ours = [sys.executable, "-m", "kinemacolor", str(grey), "-o", str(folder / "ours.mkv")]
     ours += [s.replace("-", "--", 1) if s.startswith("-") else s for s in SETTINGS]
     ours += ["--overwrite", "--quiet", "--model", model, "--report", str(report)]
     alone = ["ffmpeg", "-y", "-v", "error", "-i", str(grey), "-c:v", "libx264", *SETTINGS]

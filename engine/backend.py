@@ -1,8 +1,10 @@
-"""The object that runs a model, and the choice between three of them."""
+"""The object that runs a model: what it takes, what it gives, and what it can do."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from kinemacolor.engine.inputs import Inputs
 
 if TYPE_CHECKING:  # the names below are read by the command line, which has to start at once
     import numpy as np
@@ -22,17 +24,14 @@ class Pending(Protocol):
 
 
 class Background(Pending, Protocol):
-    """A batch that one can look after from time to time. Some backends give no other.
-
-    They say so: their `in_background` is true.
-    """
+    """A batch that the caller may look after from time to time; see `Backend.in_background`."""
 
     def done(self) -> bool:
         """Whether `result` would return at once."""
         ...
 
     def cancel(self) -> None:
-        """Ends it soon, finished or not; its result cannot be read any more."""
+        """Ends the batch soon, finished or not; its result cannot be read any more."""
         ...
 
 
@@ -44,12 +43,29 @@ class Backend(Protocol):
     precision: str  # "fp32", "bf16", "fp16" or "int8": what it really computes in
     spec: ModelSpec
 
+    @property
+    def overlap(self) -> int:
+        """The least number of pictures that should be under way; 0 where any number is right."""
+        return 0
+
+    @property
+    def in_background(self) -> bool:
+        """Whether every batch that `submit` returns is a `Background`."""
+        return False
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether the backend goes from one picture size to another without preparation."""
+        return False
+
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
         """L: (N, 1, H, W) float32, 0..100. Returns ab: (N, 2, h, w) float32, CIELAB units."""
+        return self.submit(Inputs(L)).result()
+
+    def submit(self, inputs: Inputs) -> Pending:
+        """Starts a batch and returns at once."""
         ...
 
-    def submit(self, L: NDArray[np.float32]) -> Pending:
-        """Starts a batch and returns at once. L must stay unchanged until its result is read."""
+    def close(self) -> None:
+        """Frees what the backend holds; no batch of it can be read afterwards."""
         ...
-
-    def close(self) -> None: ...

@@ -35,7 +35,8 @@ LUMA_WEIGHTS: dict[Colorspace, tuple[float, float]] = {
     "bt2020": (0.2627, 0.0593),
 }
 
-_DELTA = 6 / 29  # CIE 15: where the cube root of Lab gives way to a straight line
+# CIE 15: where the cube root of Lab gives way to a straight line, and the slope of L* there.
+EPSILON, KAPPA = 216 / 24389, 24389 / 27
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,14 @@ class Encoding:
 
 
 def srgb_to_linear(rgb: FloatArray) -> FloatArray:
-    """R'G'B' to linear light. Odd-symmetric below 0, so out-of-gamut values survive."""
+    """Converts R'G'B' to linear light. Odd-symmetric below 0, so out-of-gamut values survive."""
     magnitude = np.abs(rgb)
     linear = np.where(magnitude <= 0.04045, magnitude / 12.92, ((magnitude + 0.055) / 1.055) ** 2.4)
     return np.copysign(linear, rgb)
 
 
 def linear_to_srgb(linear: FloatArray) -> FloatArray:
-    """Linear light to R'G'B', the inverse of `srgb_to_linear`."""
+    """Converts linear light to R'G'B', the inverse of `srgb_to_linear`."""
     magnitude = np.abs(linear)
     rgb = np.where(
         magnitude <= 0.0031308, magnitude * 12.92, 1.055 * magnitude ** (1 / 2.4) - 0.055
@@ -88,30 +89,33 @@ def linear_to_srgb(linear: FloatArray) -> FloatArray:
 
 
 def rgb_to_lab(rgb: FloatArray) -> FloatArray:
-    """R'G'B' (..., 3), 0..1, to CIELAB (..., 3)."""
+    """Converts R'G'B' (..., 3), 0..1, to CIELAB (..., 3)."""
     xyz = srgb_to_linear(np.asarray(rgb)) @ RGB_TO_XYZ.T / WHITE
-    f = np.where(xyz > _DELTA**3, np.cbrt(xyz), xyz / (3 * _DELTA**2) + 4 / 29)
-    x, y, z = f[..., 0], f[..., 1], f[..., 2]
+    x, y, z = np.moveaxis(lab_curve(xyz), -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
 def lab_to_rgb(lab: FloatArray) -> FloatArray:
-    """CIELAB (..., 3) to R'G'B' (..., 3). Out-of-gamut colours give values outside 0..1."""
+    """Converts CIELAB (..., 3) to R'G'B' (..., 3); out of gamut, values lie outside 0..1."""
     lab = np.asarray(lab)
     y = (lab[..., 0] + 16) / 116
     f = np.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], axis=-1)
-    xyz = np.where(f > _DELTA, f**3, 3 * _DELTA**2 * (f - 4 / 29)) * WHITE
+    xyz = np.where(f**3 > EPSILON, f**3, (116 * f - 16) / KAPPA) * WHITE
     return linear_to_srgb(xyz @ XYZ_TO_RGB.T)
 
 
 def luma_to_L(luma: FloatArray) -> FloatArray:
-    """L* of the grey with this luma: Y' in 0..1 to L in 0..100, any shape."""
-    y = srgb_to_linear(np.clip(luma, 0.0, 1.0))
-    return 116 * np.where(y > _DELTA**3, np.cbrt(y), y / (3 * _DELTA**2) + 4 / 29) - 16
+    """Returns L*, 0..100, of the greys with this luma: Y' in 0..1, any shape."""
+    return 116 * lab_curve(srgb_to_linear(np.clip(luma, 0.0, 1.0))) - 16
+
+
+def lab_curve(share: FloatArray) -> FloatArray:
+    """Returns f(t) of CIE 15 (Lab), t being X, Y or Z as a share of white's."""
+    return np.where(share > EPSILON, np.cbrt(share), (KAPPA * share + 16) / 116)
 
 
 def rgb_to_ycbcr(rgb: FloatArray, colorspace: Colorspace) -> FloatArray:
-    """R'G'B' (..., 3) to Y' 0..1 and Cb, Cr -0.5..0.5 (..., 3)."""
+    """Converts R'G'B' (..., 3) to Y' 0..1 and Cb, Cr -0.5..0.5 (..., 3)."""
     kr, kb = LUMA_WEIGHTS[colorspace]
     r, g, b = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     y = kr * r + (1 - kr - kb) * g + kb * b
@@ -119,7 +123,7 @@ def rgb_to_ycbcr(rgb: FloatArray, colorspace: Colorspace) -> FloatArray:
 
 
 def ycbcr_to_rgb(ycbcr: FloatArray, colorspace: Colorspace) -> FloatArray:
-    """The inverse of `rgb_to_ycbcr`."""
+    """Converts Y'CbCr (..., 3) to R'G'B', the inverse of `rgb_to_ycbcr`."""
     kr, kb = LUMA_WEIGHTS[colorspace]
     y, cb, cr = ycbcr[..., 0], ycbcr[..., 1], ycbcr[..., 2]
     r = y + 2 * (1 - kr) * cr
@@ -128,7 +132,7 @@ def ycbcr_to_rgb(ycbcr: FloatArray, colorspace: Colorspace) -> FloatArray:
 
 
 def quantise(ycbcr: FloatArray, encoding: Encoding) -> NDArray[np.uint16]:
-    """Y'CbCr (..., 3) to integer codes, rounded; codes stay within the bit depth."""
+    """Rounds Y'CbCr (..., 3) to integer codes; codes stay within the bit depth."""
     scale = np.array([encoding.luma_scale, encoding.chroma_scale, encoding.chroma_scale])
     offset = np.array([encoding.luma_offset, encoding.chroma_offset, encoding.chroma_offset])
     codes = np.rint(np.asarray(ycbcr) * scale + offset)
@@ -136,7 +140,7 @@ def quantise(ycbcr: FloatArray, encoding: Encoding) -> NDArray[np.uint16]:
 
 
 def dequantise(codes: NDArray[Any], encoding: Encoding) -> FloatArray:
-    """Integer codes (..., 3) to Y'CbCr, the inverse of `quantise`."""
+    """Converts integer codes (..., 3) to Y'CbCr, the inverse of `quantise`."""
     scale = np.array([encoding.luma_scale, encoding.chroma_scale, encoding.chroma_scale])
     offset = np.array([encoding.luma_offset, encoding.chroma_offset, encoding.chroma_offset])
     return (np.asarray(codes, np.float64) - offset) / scale
@@ -158,7 +162,7 @@ def shrink_chroma(ycbcr: FloatArray, colorspace: Colorspace) -> FloatArray:
 
 
 def ab_to_ycbcr(luma: FloatArray, ab: FloatArray, colorspace: Colorspace) -> FloatArray:
-    """The colour that a pixel of this luma takes on from ab.
+    """Returns the colour that a pixel of this luma takes on from ab.
 
     Args:
         luma: (...) Y' in 0..1, kept as it is.
@@ -175,7 +179,7 @@ def ab_to_ycbcr(luma: FloatArray, ab: FloatArray, colorspace: Colorspace) -> Flo
 
 
 def ciede2000(lab: FloatArray, other: FloatArray) -> FloatArray:
-    """Colour difference after Sharma, Wu and Dalal 2005. (..., 3) and (..., 3) to (...)."""
+    """Returns the colour difference (...) of two Lab (..., 3), after Sharma, Wu and Dalal 2005."""
     lab, other = np.asarray(lab, np.float64), np.asarray(other, np.float64)
     L1, a1, b1 = lab[..., 0], lab[..., 1], lab[..., 2]
     L2, a2, b2 = other[..., 0], other[..., 1], other[..., 2]

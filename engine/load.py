@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import get_args
 
 from kinemacolor.engine.backend import Backend, BackendName, Precision
+from kinemacolor.engine.cuda.driver import NoGpu, find_gpu
 from kinemacolor.engine.spec import DEFAULT_MODEL, find_model, read_spec
+from kinemacolor.engine.tensorrt.backend import FILE_BATCH, find_plan, open_plan, usable
+from kinemacolor.engine.tensorrt.handover import open_beside, tell_progress
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +49,10 @@ def load(
     chosen, why = (backend, "asked for") if backend != "auto" else choose(device)
     log.info("backend: %s (%s)", chosen, why)
     match chosen:
+        case "tensorrt" if backend == "tensorrt":
+            plan = find_plan(spec, precision=precision, device=device)
+            return open_plan(plan, batch=batch or FILE_BATCH, on_progress=tell_progress())
         case "tensorrt":
-            from kinemacolor.engine.tensorrt.backend import FILE_BATCH, find_plan, open_plan
-
-            if backend == "tensorrt":
-                from kinemacolor.engine.tensorrt.handover import tell_progress
-
-                plan = find_plan(spec, precision=precision, device=device)
-                return open_plan(plan, batch=batch or FILE_BATCH, on_progress=tell_progress())
-            from kinemacolor.engine.tensorrt.handover import open_beside
-
             on_cpu, _ = choose_cpu()
             # The processor stands in until the engine is built; it need not have fp16.
             meanwhile: Precision = "auto" if precision == "fp16" else precision
@@ -64,7 +61,7 @@ def load(
                 precision,
                 lambda: load(spec.path, on_cpu, meanwhile, batch=batch, threads=threads),
                 device=device,
-                batch=batch,
+                batch=batch or FILE_BATCH,
             )
         case "openvino":
             from kinemacolor.engine.openvino_backend import OpenVINOBackend
@@ -78,15 +75,11 @@ def load(
 
 def choose(device: int = 0) -> tuple[BackendName, str]:
     """Returns the best backend here and the reason in words."""
-    from kinemacolor.engine.cuda.driver import NoGpu, find_gpu
-
     try:
         find_gpu(device)
     except NoGpu as error:
         name, why = choose_cpu()
         return name, f"{why}; no TensorRT: {str(error).partition(' (')[0]}"
-    from kinemacolor.engine.tensorrt.backend import usable
-
     good, reason = usable(device)
     if good:
         return "tensorrt", reason

@@ -6,7 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime as ort
+from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.errors import BackendUnavailable, BadModel
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from numpy.typing import NDArray
 
@@ -19,17 +21,16 @@ _WANTED = (
 
 
 def abilities() -> str:
-    """What it computes on here, in words."""
+    """Returns what ONNX Runtime computes on here, in words."""
     providers = [p.removesuffix("ExecutionProvider") for p in ort.get_available_providers()]
     return f"{ort.__version__}, {', '.join(providers)}"
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(Backend):
     """Backend over an `onnxruntime.InferenceSession`; float32, and INT8 where a model has it."""
 
     name = "onnxruntime"
-    takes_any_size = True  # and goes from one to another without preparation
-    in_background = True  # see `engine.backend.Background`
+    takes_any_size = in_background = True
 
     def __init__(self, spec: ModelSpec, *, precision: str = "auto", threads: int | None = None):
         if precision not in ("auto", "fp32"):
@@ -55,11 +56,8 @@ class OnnxRuntimeBackend:
         # One worker: `run` releases the interpreter lock, and frames stay in order.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="onnxruntime")
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._session.run(["ab"], {"L": L})[0]
-
-    def submit(self, L: NDArray[np.float32]) -> OnnxRuntimePending:
-        return OnnxRuntimePending(self._session, L, self._worker)
+    def submit(self, inputs: Inputs) -> OnnxRuntimePending:
+        return OnnxRuntimePending(self._session, inputs, self._worker)
 
     def close(self) -> None:
         self._worker.shutdown()
@@ -69,11 +67,11 @@ class OnnxRuntimePending:
     """One run of a session, on its worker thread."""
 
     def __init__(
-        self, session: ort.InferenceSession, L: NDArray[np.float32], worker: ThreadPoolExecutor
+        self, session: ort.InferenceSession, inputs: Inputs, worker: ThreadPoolExecutor
     ) -> None:
         self._options = ort.RunOptions()
         self._future: Future[list[NDArray[np.float32]]] = worker.submit(
-            session.run, ["ab"], {"L": L}, self._options
+            session.run, ["ab"], inputs.tensors, self._options
         )
 
     def result(self) -> NDArray[np.float32]:

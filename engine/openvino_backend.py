@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
+from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.errors import BackendUnavailable, BadModel
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
 def abilities() -> str:
-    """What it computes in on this machine, in words."""
+    """Returns the precision that OpenVINO computes in on this machine, in words."""
     can = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     precision = "bf16" if "BF16" in can else "fp32 (this CPU has no bf16)"
     return f"{ov.__version__.split('-')[0]}, {precision}"
@@ -30,23 +32,22 @@ def abilities() -> str:
 
 @dataclass(eq=False)
 class Compiled:
-    """A model ready to run, and the infer requests of it that rest."""
+    """A model ready to run, and its infer requests that are not in use."""
 
     model: ov.CompiledModel
     idle: list[ov.InferRequest] = field(default_factory=list)
 
 
-class OpenVINOBackend:
+class OpenVINOBackend(Backend):
     """Backend over a compiled model and a few infer requests that overlap.
 
-    A run that is cancelled leaves a graph of its size half-way: OpenVINO (2026.4) then takes
-    other sizes for that one, and answers in wrong shapes or not at all. So a compiled model of
-    which a run was cancelled goes on with that size alone, and other sizes get one of their own.
+    OpenVINO (2026.4) takes other sizes for the size of a run that was cancelled, and answers in
+    wrong shapes or not at all. So a compiled model of which a run was cancelled goes on with that
+    size alone, and other sizes get a compiled model of their own.
     """
 
     name = "openvino"
-    takes_any_size = True  # and goes from one to another without preparation
-    in_background = True  # see `engine.backend.Background`
+    takes_any_size = in_background = True
 
     def __init__(
         self,
@@ -82,17 +83,14 @@ class OpenVINOBackend:
         words = f"int8 and {precision}" if spec.quantization else precision
         self.description = f"OpenVINO {version}, {words}, {cpu}"
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
-
-    def submit(self, L: NDArray[np.float32]) -> OpenVINOPending:
-        compiled = self._of_one_size.get(L.shape) or self._any
+    def submit(self, inputs: Inputs) -> OpenVINOPending:
+        compiled = self._of_one_size.get(inputs.L.shape) or self._any
         if compiled is None:
             compiled = self._any = self._compile()
         idle = compiled.idle
         request = idle.pop() if idle else compiled.model.create_infer_request()
-        request.start_async({"L": L}, share_inputs=True)
-        return OpenVINOPending(request, L, compiled, self._cancelled)
+        request.start_async(inputs.tensors, share_inputs=True)
+        return OpenVINOPending(request, inputs, compiled, self._cancelled)
 
     def close(self) -> None:
         self._any = None
@@ -115,17 +113,17 @@ class OpenVINOBackend:
 
 
 class OpenVINOPending:
-    """One infer request under way; it rests again when the result is read."""
+    """One infer request under way. It may be used again once its result is read."""
 
     def __init__(
         self,
         request: ov.InferRequest,
-        L: NDArray[np.float32],
+        inputs: Inputs,
         compiled: Compiled,
         cancelled: Callable[[Compiled, tuple[int, ...]], None],
     ) -> None:
         self._request = request
-        self._L = L  # shared with the request, so it must live as long
+        self._inputs = inputs  # shared with the request, so they must live as long
         self._compiled = compiled
         self._cancelled = cancelled
 
@@ -143,4 +141,4 @@ class OpenVINOPending:
         with suppress(RuntimeError):  # that it was cancelled
             self._request.wait()
         self._compiled.idle.append(self._request)
-        self._cancelled(self._compiled, self._L.shape)
+        self._cancelled(self._compiled, self._inputs.L.shape)

@@ -1,4 +1,4 @@
-"""What a model file promises: read from its metadata, checked before anything runs."""
+"""Reads what a model file promises, and checks it before anything runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ModelSpec:
     def input_size(
         self, width: int, height: int, *, turns: int = 0, share: float = 1.0
     ) -> tuple[int, int]:
-        """The (H, W) at which a picture enters the network: nearest to its own shape.
+        """Returns the (H, W) at which a picture enters the network, nearest to its own shape.
 
         The area is at most the preferred one, or a share of it, and at least 0.8 of that, so that
         every shape costs the same; more than 4:1 is squeezed.

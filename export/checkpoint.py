@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from kinemacolor.engine.outputs import replacing
 from kinemacolor.export import networks
 from kinemacolor.export.errors import CheckpointError
 from safetensors import SafetensorError, safe_open
@@ -52,13 +52,10 @@ def save(
     tensors |= {f"optimizer.{i}.{k}": v for i, slot in state.items() for k, v in slot.items()}
     metadata = {"format": FORMAT, "position": json.dumps(asdict(position))}
     whole = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    partial = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(whole, partial, metadata)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            save_file(whole, partial, metadata)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise CheckpointError(
             f"checkpoint {path} cannot be written ({error}); the previous one is kept"
         ) from error

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from kinemacolor.export.errors import ExportError
+from kinemacolor.export.options import ExportOptions, TrainOptions
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from kinemacolor.flags import takes
 
 console = Console(stderr=True, highlight=False, markup=False)
 
@@ -34,48 +37,18 @@ def add_to(app: typer.Typer, models: typer.Typer) -> None:
     models.command("quantize")(quantize)
 
 
+@takes([TrainOptions], TrainOptions)
 def train(
     data: Annotated[list[Path], typer.Option(help="Zip file or folder of colour pictures.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an earlier run there goes on.")],
     network: Annotated[str, typer.Option(help="kinema, zhang, unet, resnet18, fusion")] = "kinema",
-    validate_on: Annotated[
-        list[Path] | None, typer.Option(help="Held-out pictures for scores and samples.")
-    ] = None,
-    hours: Annotated[float | None, typer.Option(min=0.0, help="Budget of time.")] = None,
-    pictures: Annotated[int | None, typer.Option(min=1, help="Budget of pictures seen.")] = None,
-    crop: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WIDTHxHEIGHT:BATCH",
-            help="Crops to draw, 128:32 for a square; default: six shapes around 224x224.",
-        ),
-    ] = None,
-    rebalance: Annotated[
-        float | None,
-        typer.Option(help="Power of the rare-colour weights; kinema 0.3, zhang 0; paper's: 1."),
-    ] = None,
-    vivid: Annotated[
-        float, typer.Option(min=0.0, help="Least share of the truth's colorfulness; 0 is off.")
-    ] = 0.0,
-    saturation: Annotated[
-        float, typer.Option(min=0.0, help="Factor on ab that the export will have, for --vivid.")
-    ] = 1.0,
-    start: Annotated[
-        str | None,
-        typer.Option(help="What a new run begins with: a checkpoint, an .onnx model, or kinema."),
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU cores to use.")] = None,
+    *,
+    options: TrainOptions,
 ) -> None:
     """Trains a network; interrupted, the same command goes on where it was."""
-    if hours is None and pictures is None:
+    if options.hours is None and options.pictures is None:
         raise ExportError("give the run a budget: --hours or --pictures")
-    from kinemacolor.engine.spec import find_model
-
     with _torch_at_hand():
-        from kinemacolor.export.train import CROPS
         from kinemacolor.export.train import Progress as Step
         from kinemacolor.export.train import train as run
 
@@ -91,24 +64,7 @@ def train(
                     f"chroma {s.chroma:.1f} of {s.true_chroma:.1f}"
                 )
 
-        checkpoint = run(
-            network,
-            data,
-            out,
-            validate_on=validate_on or (),
-            hours=hours,
-            pictures=pictures,
-            crops=[_crop(text) for text in crop] if crop else CROPS,
-            rebalance=rebalance,
-            vivid=vivid,
-            saturation=saturation,
-            start=find_model(start) if start is not None else None,
-            learning_rate=learning_rate,
-            seed=seed,
-            device=device,
-            threads=threads,
-            report=show,
-        )
+        checkpoint = run(network, data, out, options, report=show)
     console.print(f"{checkpoint}; next: kinemacolor models export {out} -o {network}.onnx")
 
 
@@ -151,13 +107,6 @@ def evaluate(
         from kinemacolor.export.evaluate import table
 
     with _bar() as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done)
-
         results = score(
             models,
             data or [],
@@ -166,7 +115,7 @@ def evaluate(
             limit=limit,
             backend=backend,
             backends_timed=time or (),
-            report=show,
+            report=_counter(bar),
         )
     print(table(results))
 
@@ -184,7 +133,7 @@ def _evaluate_video(
         from kinemacolor.export.evaluate_video import evaluate_video, table
 
     with _bar() as bar:
-        task = bar.add_task("clips", total=len(clips))
+        count = _counter(bar)
         results = evaluate_video(
             models,
             clips,
@@ -192,51 +141,22 @@ def _evaluate_video(
             json_file=json,
             max_frames=frames,
             backend=backend,
-            report=lambda name, done, total: bar.update(task, completed=done),
+            report=lambda name, done, total: count("clips", done, total),
         )
     print(table(results))
 
 
+@takes([ExportOptions], ExportOptions)
 def export(
     source: Annotated[Path, typer.Argument(help="A run's folder, or its checkpoint.safetensors.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx")],
-    name: Annotated[
-        str | None, typer.Option(help="Of the model, in its file; the network's.")
-    ] = None,
-    version: Annotated[str, typer.Option()] = "1",
-    temperature: Annotated[
-        float | None,
-        typer.Option(help="Of the annealed mean, 0.38; 1 is the mean, towards 0 the mode."),
-    ] = None,
-    saturation: Annotated[float | None, typer.Option(help="Factor on ab, 1.")] = None,
-    rebalance: Annotated[
-        float | None, typer.Option(help="Power of the rare-colour weights, 0.")
-    ] = None,
-    side: Annotated[
-        int | None,
-        typer.Option(min=32, max=1024, help="Of the square whose area it prefers, pixels."),
-    ] = None,
-    license: Annotated[str, typer.Option(help="Kept in the file.")] = "not stated",
-    training_data: Annotated[
-        str, typer.Option(help="What it was trained on, kept in the file.")
-    ] = "",
+    *,
+    options: ExportOptions,
 ) -> None:
     """Writes a checkpoint as an ONNX model and checks it against PyTorch."""
     with _torch_at_hand():
         from kinemacolor.export.onnx_export import export as write
-    path = write(
-        source,
-        output,
-        name=name,
-        version=version,
-        temperature=temperature,
-        saturation=saturation,
-        rebalance=rebalance,
-        height=side,
-        width=side,
-        license=license,
-        training_data=training_data,
-    )
+    path = write(source, output, options)
     console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, equal to PyTorch")
 
 
@@ -258,7 +178,7 @@ def tune(
         from kinemacolor.export.tune import SATURATIONS, measure, table
 
     with _bar() as bar:
-        task = bar.add_task("settings", total=None)
+        count = _counter(bar)
         settings = measure(
             source,
             data,
@@ -267,7 +187,7 @@ def tune(
             saturations=saturation or SATURATIONS,
             limit=limit,
             side=side,
-            report=lambda done, total: bar.update(task, completed=done, total=total),
+            report=lambda done, total: count("settings", done, total),
         )
     print(table(settings))
 
@@ -301,28 +221,12 @@ def quantize(
         from kinemacolor.export.quantize import quantize as run
 
     with _bar() as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bar.add_task(phase, total=total)
-            bar.update(tasks[phase], completed=done)
-
-        made = run(find_model(model), data, output, report=show)
+        made = run(find_model(model), data, output, report=_counter(bar))
     size = made.path.stat().st_size / 1e6
     console.print(f"{made.path}: {size:.1f} MB, {made.convolutions} convolutions in INT8")
     if made.in_float:
         console.print(f"left in float for their cost: {', '.join(made.in_float)}")
     print(made.error)
-
-
-def _crop(text: str) -> tuple[int, int, int]:
-    """Reads "256x192:18" or "192:24" as (width, height, pictures)."""
-    match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?:([1-9]\d{0,4})", text)
-    if match is None:
-        raise ExportError(f"{text!r} is no crop: give WIDTHxHEIGHT:BATCH, for example 256x192:18")
-    width, height, count = match.groups()
-    return int(width), int(height or width), int(count)
 
 
 @contextmanager
@@ -341,3 +245,15 @@ def _bar(field: str | None = None) -> Progress:
     columns += [TaskProgressColumn(), TextColumn(field)] if field else [MofNCompleteColumn()]
     elapsed = (TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
     return Progress(*columns, *elapsed, console=console, disable=not console.is_terminal)
+
+
+def _counter(bar: Progress) -> Callable[[str, int, int], None]:
+    """Returns a function that shows how many of how many are done, in a row for each name."""
+    rows: dict[str, TaskID] = {}
+
+    def show(name: str, done: int, total: int) -> None:
+        if name not in rows:
+            rows[name] = bar.add_task(name, total=total)
+        bar.update(rows[name], completed=done, total=total)
+
+    return show

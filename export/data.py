@@ -1,4 +1,4 @@
-"""Pictures from zip files and folders, as batches of L and ab, made off the training thread."""
+"""Reads pictures from zip files and folders, and makes batches of L and ab on other threads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLORLESS = 0.7
 
 
 class Pictures:
-    """The pictures of zip files and folders, by number; reading is safe from any thread."""
+    """The pictures of zip files and folders, by number. Any thread may read them."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Lists the pictures. Raises DataError where a path is missing, broken or empty."""

@@ -1,4 +1,4 @@
-"""Measures any file that keeps the model contract against colour pictures it has not seen."""
+"""Scores any file that keeps the model contract on colour pictures."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
+from kinemacolor.engine.color import ciede2000
 from kinemacolor.engine.load import load
 from kinemacolor.engine.outputs import check_writable
 from kinemacolor.export import metrics
@@ -128,17 +130,17 @@ def backend_prediction(path: Path, backend: str) -> tuple[Predict, str]:
 
 def latency_ms(path: Path, backend: str, *, seconds: float = 2.0) -> float:
     """Returns the median time of one picture at the preferred size, alone on the machine."""
-    loaded = load(path, backend=backend, batch=1)  # type: ignore[arg-type]
-    random = np.random.default_rng(0)
-    L = random.uniform(0, 100, (1, 1, loaded.spec.height, loaded.spec.width)).astype(np.float32)
-    for _ in range(3):
-        loaded(L)
     times: list[float] = []
-    started = time.perf_counter()
-    while time.perf_counter() - started < seconds or len(times) < 5:
-        before = time.perf_counter()
-        loaded(L)
-        times.append(time.perf_counter() - before)
+    with closing(load(path, backend=backend, batch=1)) as loaded:  # type: ignore[arg-type]
+        size = loaded.spec.height, loaded.spec.width
+        L = np.random.default_rng(0).uniform(0, 100, (1, 1, *size)).astype(np.float32)
+        for _ in range(3):
+            loaded(L)
+        started = time.perf_counter()
+        while time.perf_counter() - started < seconds or len(times) < 5:
+            before = time.perf_counter()
+            loaded(L)
+            times.append(time.perf_counter() - before)
     return round(1000 * float(np.median(times)), 3)
 
 
@@ -199,7 +201,7 @@ def picture_scores(
     return (
         metrics.auc(ab, true_ab),
         metrics.auc(ab, true_ab, metrics.rare_color_weights(true_ab)),
-        float(metrics.ciede2000(lab, truth).mean()),
+        float(ciede2000(lab, truth).mean()),
         metrics.ab_mse(ab, true_ab),
         metrics.keras_accuracy(ab, true_ab),
         metrics.psnr(bgr, bgr_truth),

@@ -80,23 +80,16 @@ def evaluate_video(
         motion = measure_motion(L)
         scores = {name: score_video(L, ab, truth, motion) for name, ab in ways.items()}
         for name, ab in ways.items():
-            shares = np.mean([_frame_scores(*frame) for frame in zip(ab, lab, strict=True)], axis=0)
-            auc, rare, delta, mse, accuracy, psnr = (round(float(v), 4) for v in shares)
+            means = np.mean([_frame_scores(*frame) for frame in zip(ab, lab, strict=True)], axis=0)
             score = scores[name]
+            share = score.colorfulness / max(scores["truth"].colorfulness, 1e-9)
             results.append(
                 ClipScores(
-                    name=name,
-                    clip=clip.stem,
-                    frames=len(L),
-                    auc=auc,
-                    auc_rebalanced=rare,
-                    ciede2000=delta,
-                    ab_mse=mse,
-                    keras_accuracy=accuracy,
-                    psnr=psnr,
-                    colorfulness_of_truth=round(
-                        score.colorfulness / max(scores["truth"].colorfulness, 1e-9), 3
-                    ),
+                    name,
+                    clip.stem,
+                    len(L),
+                    *(round(float(mean), 4) for mean in means),
+                    colorfulness_of_truth=round(share, 3),
                     warp_error=round(score.warp_error, 3),
                     cdc=round(score.cdc, 5),
                     uncovered_error=round(score.uncovered_error, 3),

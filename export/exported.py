@@ -1,7 +1,6 @@
 """Reads a network's weights back from the ONNX file that it was exported to.
 
-So a packaged model can be trained further on one's own pictures, without the checkpoint that it
-came from.
+A packaged model can be trained further in this way, without the checkpoint that it came from.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ class _Folded:
 
 @torch.no_grad()
 def load(path: Path, network: nn.Module, L: Tensor) -> None:
-    """Fills a network with the weights of an ONNX file that was exported from its like.
+    """Fills a network with the weights of an ONNX file that was exported from the same network.
 
-    Layers meet by the order in which they run. A folded batch norm gets the statistics that
-    pictures give it, and the scale and bias that undo them: the network predicts what the file
-    does, and goes on learning as if it had never been folded.
+    Layers are matched by the order in which they run. A batch norm that was folded gets the
+    statistics of the given pictures, and the scale and bias that undo them: the network predicts
+    what the file does, and learns as if nothing had been folded.
 
     Args:
         path: the .onnx file.

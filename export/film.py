@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from kinemacolor.engine.color import lab_curve
 from numpy.typing import NDArray
 
 
@@ -41,9 +42,7 @@ def _orthochromatic(bgr: NDArray[np.uint8], random: np.random.Generator) -> NDAr
     linear = (bgr.astype(np.float32) / 255) ** 2.2
     weights = np.array([blue, 1 - red - blue, red], np.float32)
     luminance = np.clip(linear @ weights, 0, 1)
-    # CIE 1976 lightness of a relative luminance.
-    shade = np.where(luminance > 216 / 24389, np.cbrt(luminance) * 116 - 16, luminance * 903.3)
-    return shade.astype(np.float32)
+    return (116 * lab_curve(luminance) - 16).astype(np.float32)
 
 
 def _grain(shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float32]:

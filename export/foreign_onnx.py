@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+from kinemacolor.engine.color import EPSILON, KAPPA, RGB_TO_XYZ, WHITE
 from kinemacolor.export.errors import BadWeights
 from kinemacolor.export.model_file import save
 from numpy.typing import NDArray
@@ -18,18 +19,6 @@ from onnx import TensorProto, compose, helper, numpy_helper
 
 Answer = Literal["ab", "rgb"]
 MIN_OPSET = 9  # Where and Greater on floats
-
-# IEC 61966-2-1 (sRGB) and CIE 1976 with D65 white.
-RGB_TO_XYZ = np.array(
-    [
-        [0.412453, 0.357580, 0.180423],
-        [0.212671, 0.715160, 0.072169],
-        [0.019334, 0.119193, 0.950227],
-    ],
-    np.float32,
-)
-WHITE = RGB_TO_XYZ.sum(1)
-EPSILON, KAPPA = 216 / 24389, 24389 / 27
 
 
 class _Nodes:
@@ -139,7 +128,7 @@ def _rgb_to_ab(nodes: _Nodes, rgb: str, scale: float) -> None:
     linear = nodes.add(
         "Where", nodes.add("Greater", rgb, 0.04045), curve, nodes.add("Div", rgb, 12.92)
     )
-    kernel = (RGB_TO_XYZ / WHITE[:, None])[:, :, None, None]
+    kernel = (RGB_TO_XYZ / WHITE[:, None]).astype(np.float32)[:, :, None, None]
     xyz = nodes.add("Conv", linear, nodes.constant(kernel))  # relative to white
     root = nodes.add("Pow", nodes.add("Max", xyz, 1e-9), 1 / 3)
     line = nodes.add("Div", nodes.add("Add", nodes.add("Mul", xyz, float(KAPPA)), 16.0), 116.0)

@@ -1,6 +1,6 @@
 """How good colours are: the scores of the published systems, and what the eye notices.
 
-Each takes ab or RGB of a whole picture and returns a number, but for the weights and CIEDE2000.
+Each takes ab or RGB of a whole picture and returns a number, but for `rare_color_weights`.
 """
 
 from __future__ import annotations
@@ -9,21 +9,10 @@ from functools import cache
 
 import numpy as np
 import torch
-from kinemacolor.engine.color import ciede2000
 from kinemacolor.export import bins, video_metrics
 from numpy.typing import NDArray
 
 AUC_LIMIT = 150
-__all__ = [
-    "ab_mse",
-    "auc",
-    "chroma",
-    "ciede2000",
-    "colorfulness",
-    "keras_accuracy",
-    "psnr",
-    "rare_color_weights",
-]
 Array = NDArray[np.float32]
 Weights = NDArray[np.float64]
 

@@ -11,79 +11,74 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from kinemacolor.engine.graphs.edit import set_nodes
+from kinemacolor.engine.outputs import replacing
 from kinemacolor.engine.spec import read_spec
 from kinemacolor.export import checkpoint, networks, parity
 from kinemacolor.export.errors import ExportError
 from kinemacolor.export.networks.head import BinHead
+from kinemacolor.export.options import ExportOptions
 from onnx import helper, numpy_helper
 from torch import nn
 
 OPSET = 17
+DEFAULTS = ExportOptions()
 SMALL = 64  # a tensor of fewer numbers stays float32: constants of the arithmetic, bin centres
 
 
 def export(
     source: Path,
     out: Path,
+    options: ExportOptions = DEFAULTS,
     *,
-    name: str | None = None,
-    version: str = "1",
-    height: int | None = None,
-    width: int | None = None,
-    temperature: float | None = None,
-    saturation: float | None = None,
-    rebalance: float | None = None,
-    license: str = "not stated",
-    training_data: str = "",
     scores: Mapping[str, float] | None = None,
-    fp16_weights: bool = True,
 ) -> Path:
     """Exports the averaged weights of a training checkpoint and checks the file against PyTorch.
 
     Args:
         source: checkpoint.safetensors of a run, or the run's folder.
         out: the .onnx file; replaced when whole and checked.
-        name: of the model; default: the network's.
-        height, width: preferred size; default: the network's own.
-        temperature, saturation, rebalance: see `BinHead.tune`, which has the defaults; zhang has
-            the temperature only, the networks without bins none.
         scores: what the file was released with, by name.
 
     Raises CheckpointError, or ExportError for a choice that the network does not have, and when
     ONNX Runtime and PyTorch disagree.
     """
     position, model = checkpoint.load_average(checkpoint.file_of(source))
-    wanted = {"temperature": temperature, "saturation": saturation, "rebalance": rebalance}
-    chosen = {key: value for key, value in wanted.items() if value is not None}
-    last: Any = getattr(model, "head", model)
-    for key in chosen:
-        if key not in getattr(last, "choices", ()):
-            raise ExportError(f"{position.network} has no {key} to choose")
-    if temperature is not None and not temperature > 0:
-        raise ExportError(f"the temperature must be more than 0, got {temperature}")
-    if chosen:
-        last.tune(**chosen)
     entry = networks.entry(position.network)
-    if odd := [side for side in (height, width) if side is not None and side % entry.multiple]:
-        raise ExportError(
-            f"{position.network} takes sides of a multiple of {entry.multiple}, not of {odd[0]}"
-        )
+    _tune(position.network, model, options)
+    side = options.side or entry.size
+    entry.check_sides(position.network, side)
     model.eval()
     if isinstance(head := getattr(model, "head", None), BinHead):
         with torch.no_grad():
             head.center(model.logits(_clouds(entry.size)))  # type: ignore[operator]
     metadata = {
-        "name": name or position.network,
-        "version": version,
+        "name": options.name or position.network,
+        "version": options.version,
         "architecture": entry.architecture,
-        "height": str(height or entry.size),
-        "width": str(width or entry.size),
+        "height": str(side),
+        "width": str(side),
         "multiple": str(entry.multiple),
-        "license": license,
-        "training_data": training_data or f"{position.pictures} crops of colour photographs",
+        "license": options.license,
+        "training_data": options.training_data
+        or f"{position.pictures} crops of colour photographs",
         "scores": json.dumps(dict(scores or {})),
     }
-    return write(model, out, metadata=metadata, fp16_weights=fp16_weights)
+    return write(model, out, metadata=metadata)
+
+
+def _tune(network: str, model: nn.Module, options: ExportOptions) -> None:
+    """Sets what can be chosen after training. Raises ExportError where there is no choice."""
+    wanted = {key: getattr(options, key) for key in ("temperature", "saturation", "rebalance")}
+    chosen = {key: value for key, value in wanted.items() if value is not None}
+    last: Any = getattr(model, "head", model)
+    for key in chosen:
+        if key not in getattr(last, "choices", ()):
+            raise ExportError(f"{network} has no {key} to choose")
+    if not chosen.get("temperature", 1) > 0:
+        raise ExportError(f"the temperature must be more than 0, got {chosen['temperature']}")
+    if chosen:
+        last.tune(**chosen)
 
 
 def write(
@@ -102,11 +97,9 @@ def write(
     """
     model = model.eval()
     L = torch.rand(1, 1, int(metadata["height"]), int(metadata["width"])) * 100
-    partial = out.with_name(out.name + ".part")
-    out.parent.mkdir(parents=True, exist_ok=True)
     axes = {0: "N"} if fixed else {0: "N", 2: "H", 3: "W"}
     out_axes = {0: "N"} if fixed else {0: "N", 2: "h", 3: "w"}
-    try:
+    with replacing(out) as partial:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # The TorchScript exporter: it folds batch norm and needs no second package.
@@ -127,9 +120,6 @@ def write(
         onnx.save(graph, str(partial))
         read_spec(partial)
         parity.check(model, partial, fixed=fixed)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
     return out
 
 
@@ -157,6 +147,4 @@ def halve_weights(model: onnx.ModelProto) -> None:
         )
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
-    nodes = casts + list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    set_nodes(model.graph, casts + list(model.graph.node))

@@ -1,8 +1,8 @@
 """Spreads a training step over CPU cores: each thread takes its own part of the batch.
 
-The runtime's own parallelism meets at every operation, some six hundred times a step, and on a
-machine that has other work each meeting waits for the slower core: a step was measured to take
-up to twelve times as long. Parts of a batch meet once.
+PyTorch's own threads wait for each other at every operation, some six hundred times a step. On a
+machine with other work they wait for the slowest core: a step took up to twelve times as long.
+Threads with parts of a batch wait for each other once.
 """
 
 from __future__ import annotations

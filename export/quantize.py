@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import onnx
 from kinemacolor.engine.graphs.color_error import ColorError, color_error
+from kinemacolor.engine.graphs.edit import links
 from kinemacolor.engine.graphs.fp16 import unpack
 from kinemacolor.engine.graphs.int8 import is_quantized
 from kinemacolor.engine.outputs import check_writable
@@ -111,7 +112,7 @@ def quantize(
 
 
 def read_pictures(data: Sequence[Path], spec: ModelSpec, limit: int) -> list[Array]:
-    """L (H, W) of pictures spread over the data, at the model's own size.
+    """Returns L (H, W) of pictures spread over the data, at the model's own size.
 
     Raises DataError when fewer than two decode.
     """
@@ -133,13 +134,9 @@ def read_pictures(data: Sequence[Path], spec: ModelSpec, limit: int) -> list[Arr
 
 
 def inner_convolutions(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions that neither read L nor make ab or its logits."""
+    """Returns the names of the convolutions that neither read L nor make ab or its logits."""
     graph = model.graph
-    maker = {name: node for node in graph.node for name in node.output}
-    takers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            takers.setdefault(name, []).append(node)
+    maker, takers = links(graph)
     weights = {tensor.name: tensor.dims for tensor in graph.initializer}
     ends: set[str] = set()
     ahead = [node for value in graph.input for node in takers.get(value.name, [])]
@@ -174,7 +171,7 @@ class _Reader(CalibrationDataReader):
 
 
 def activation_ranges(model: onnx.ModelProto, pictures: Sequence[Array], folder: Path) -> Any:
-    """The smallest and the largest value of every tensor around a convolution."""
+    """Returns the smallest and the largest value of every tensor around a convolution."""
     path = folder / "plain.onnx"
     onnx.save(onnx.shape_inference.infer_shapes(model), str(path))
     calibrator = create_calibrator(path, _QUANTIZED, str(folder / "augmented.onnx"))
@@ -227,7 +224,7 @@ def insert_codes(
 
 
 def describe(model: onnx.ModelProto, spec: ModelSpec, quantization: str) -> None:
-    """Keeps the contract's entries; the scores were those of the float model."""
+    """Copies the contract's entries, but for the scores, which are the float model's."""
     props = {entry.key: entry.value for entry in model.metadata_props}
     props.pop("scores", None)
     helper.set_model_props(

@@ -13,19 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from kinemacolor.engine.spec import find_model
 from kinemacolor.export import checkpoint, exported, networks, validation
 from kinemacolor.export.data import Batches, Pictures, Shape
 from kinemacolor.export.errors import ExportError
 from kinemacolor.export.learner import Budget, Learner
 from kinemacolor.export.losses import BinLoss, MeanSquaredLoss
 from kinemacolor.export.networks.head import BinHead
+from kinemacolor.export.options import TrainOptions
 from kinemacolor.export.parallel import SplitStep
 from torch import nn
 
-# Width and height in pixels, pictures.
-CROPS = (
-    (224, 224, 18), (256, 192, 18), (192, 256, 18), (288, 192, 16), (256, 224, 16), (256, 256, 14),
-)  # fmt: skip
+EVALUATE_SECONDS = 480.0  # from one evaluation to the next
 
 
 @dataclass(frozen=True)
@@ -40,118 +39,107 @@ class Progress:
     scores: validation.Scores | None = None  # on the steps that evaluate
 
 
+Report = Callable[[Progress], None]
+
+
 def train(
     network: str,
     data: Sequence[Path],
     out: Path,
+    options: TrainOptions,
     *,
-    validate_on: Sequence[Path] = (),
-    hours: float | None = None,
-    pictures: int | None = None,
-    crops: Sequence[tuple[int, int, int]] = CROPS,
-    learning_rate: float | None = None,
-    rebalance: float | None = None,
-    vivid: float = 0.0,
-    saturation: float = 1.0,
-    film_share: float = 0.4,
-    seed: int = 0,
-    start: Path | None = None,
-    resume: bool = True,
-    checkpoint_seconds: float = 150,
-    evaluate_seconds: float = 480,
-    device: str = "auto",
-    workers: int = 1,
-    threads: int | None = None,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Report = lambda progress: None,
 ) -> Path:
     """Trains until the time or the number of pictures is used up; returns the last checkpoint.
 
     Args:
         network: one of `networks.NAMES`.
         data: zip files and folders of colour pictures.
-        out: folder of the run: checkpoint, curve, sample pictures.
-        validate_on: like data, for the scores and samples of every evaluation.
-        hours: budget of wall-clock time, over all resumed runs; the learning rate follows a
-            cosine over it.
-        pictures: budget of pictures seen. One of both is needed.
-        crops: batches to draw from, each as (width, height, pictures). The default's several
-            shapes make a network serve several shapes. Smaller crops train faster, but show things
-            at a smaller scale than a whole picture at the network's own size: with most crops at
-            128, colours at 256x256 became worse with training.
-        learning_rate: peak; default: the network's own.
-        rebalance: power of the rare-colour weights, for networks that predict bins; default: 0.3
-            for kinema, 0 for zhang; 1 is Zhang et al.'s class rebalancing.
-        vivid, saturation: see `BinLoss`; for networks that predict bins.
-        film_share: share of pictures that are made to look like old film.
-        start: what a new run begins with: the averaged weights of a checkpoint of the same
-            network, or those of an .onnx file that was exported from it.
-        threads: CPU cores to use; default: all.
-        resume: go on from `out`'s checkpoint if there is one.
+        out: folder of the run: checkpoint, curve, sample pictures. A run that is there goes on.
 
     Raises ExportError: no data, a checkpoint of another network, a full disk, NaN.
     """
     entry = networks.entry(network)
-    budget = Budget(hours=hours, pictures=pictures)
-    if learning_rate is not None and not learning_rate > 0:
-        raise ExportError(f"the learning rate must be more than 0, got {learning_rate}")
-    device = usable_device(device)
+    budget = Budget(hours=options.hours, pictures=options.pictures)
+    rate, device = options.learning_rate, usable_device(options.device)
+    if rate is not None and not rate > 0:
+        raise ExportError(f"the learning rate must be more than 0, got {rate}")
+    entry.check_sides(network, *(side for crop in options.crops for side in crop[:2]))
     keep_freed_memory()
-    torch.manual_seed(seed)
+    torch.manual_seed(options.seed)
     source = Pictures(data)
-    held_out = Pictures(validate_on) if validate_on else None
+    held_out = Pictures(options.validate_on) if options.validate_on else None
     for given in filter(None, (source, held_out)):
         given.check()
-    if odd := [side for crop in crops for side in crop[:2] if side % entry.multiple]:
-        raise ExportError(
-            f"{network} takes crops with sides of a multiple of {entry.multiple}, not of {odd[0]}"
-        )
-    shapes = [Shape(*crop, entry.stride) for crop in crops]
-    batches = Batches(source, shapes, seed=seed, film_share=film_share, workers=workers)
-    model = networks.build(network)
-    if start is not None and start.suffix == ".onnx":
-        exported.load(start, model, batches.make(0)[0])
-    elif start is not None:
-        model.load_state_dict(checkpoint.load_average(start, network=network)[1].state_dict())
-    loss_of = make_loss(model, rebalance, vivid=vivid, saturation=saturation).to(device)
+    shapes = [Shape(*crop, entry.stride) for crop in options.crops]
+    batches = Batches(source, shapes, seed=options.seed, film_share=options.film_share)
+    model = _first_weights(network, options.start, batches)
+    loss_of = make_loss(
+        model, options.rebalance, vivid=options.vivid, saturation=options.saturation
+    ).to(device)
     path = out / checkpoint.FILE
-    learner = Learner(network, model, budget, path, learning_rate=learning_rate, device=device)
-    if resume and path.exists():
+    learner = Learner(network, model, budget, path, learning_rate=rate, device=device)
+    if path.exists():
         learner.restore()
     out.mkdir(parents=True, exist_ok=True)
+    cores = 1 if device == "cuda" else options.threads or os.cpu_count() or 1
+    if device == "cpu":
+        torch.set_num_threads(1)
+    with batches, SplitStep(model, loss_of, threads=cores) as split:
+        _learn(learner, batches, split, held_out, options.checkpoint_seconds, report)
+    for given in filter(None, (source, held_out)):
+        given.report_skipped()
+    return path
 
+
+def _first_weights(network: str, start: str | Path | None, batches: Batches) -> nn.Module:
+    """Returns a network that is new, or has the weights of a checkpoint or a model."""
+    model = networks.build(network)
+    file = None if start is None else find_model(start)
+    if file is not None and file.suffix == ".onnx":
+        exported.load(file, model, batches.make(0)[0])
+    elif file is not None:
+        model.load_state_dict(checkpoint.load_average(file, network=network)[1].state_dict())
+    return model
+
+
+def _learn(
+    learner: Learner,
+    batches: Batches,
+    split: SplitStep,
+    held_out: Pictures | None,
+    checkpoint_seconds: float,
+    report: Report,
+) -> None:
+    """Takes steps until the budget is used up; saves, evaluates and reports now and then."""
     position = learner.position
     started = time.monotonic() - position.seconds
     saved = evaluated = position.seconds
     losses: deque[float] = deque(maxlen=100)
 
-    def tell(scores: validation.Scores | None = None) -> None:
+    def tell(*, evaluate: bool) -> None:
+        scores = None
+        if held_out and evaluate:
+            scores = validation.evaluate(learner.average, held_out, learner.path.parent, position)
         loss = sum(losses) / len(losses) if losses else math.nan
         seen = position.step, position.pictures, position.seconds
         report(Progress(*seen, learner.share, loss, scores))
 
-    cores = 1 if device == "cuda" else threads or os.cpu_count() or 1
-    if device == "cpu":
-        torch.set_num_threads(1)
-    with batches, SplitStep(model, loss_of, threads=cores) as split:
-        for L, ab in batches.from_step(position.step):
-            if learner.share >= 1:
-                break
-            losses.append(learner.learn(split, L, ab))
-            position.seconds = time.monotonic() - started
-            if position.seconds - saved > checkpoint_seconds:
-                learner.save()
-                saved = position.seconds
-            scores = None
-            if held_out and position.seconds - evaluated > evaluate_seconds:
-                scores = validation.evaluate(learner.average, held_out, out, position)
-                evaluated = time.monotonic() - started
-            tell(scores)
+    for L, ab in batches.from_step(position.step):
+        if learner.share >= 1:
+            break
+        losses.append(learner.learn(split, L, ab))
+        position.seconds = time.monotonic() - started
+        if position.seconds - saved > checkpoint_seconds:
+            learner.save()
+            saved = position.seconds
+        due = position.seconds - evaluated > EVALUATE_SECONDS
+        tell(evaluate=due)
+        if due:
+            evaluated = time.monotonic() - started
     learner.save()
-    source.report_skipped()
     if held_out:
-        tell(validation.evaluate(learner.average, held_out, out, position))
-        held_out.report_skipped()
-    return path
+        tell(evaluate=True)
 
 
 def usable_device(name: str) -> str:
@@ -168,7 +156,8 @@ def make_loss(
     """Returns the loss that the network was published with, or ours for ours.
 
     Args:
-        rebalance, vivid, saturation: see `train`; other than the defaults only for bins.
+        rebalance, vivid, saturation: see `TrainOptions`; only networks that predict bins take
+            others than the defaults.
     """
     if not hasattr(model, "logits"):
         if rebalance or vivid:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from kinemacolor.engine.color import ciede2000
 from kinemacolor.export import bins, checkpoint, metrics, networks
 from kinemacolor.export.data import Pictures, as_films_enter
 from kinemacolor.export.errors import DataError, ExportError
@@ -114,7 +115,7 @@ def _score(
             (
                 metrics.auc(ab, true_ab),
                 metrics.auc(ab, true_ab, metrics.rare_color_weights(true_ab)),
-                float(metrics.ciede2000(ours, truth).mean()),
+                float(ciede2000(ours, truth).mean()),
                 metrics.colorfulness(to_bgr(ours)),
                 metrics.colorfulness(to_bgr(truth)),
             )

@@ -1,4 +1,4 @@
-"""The scores and sample pictures that a training run leaves at every evaluation."""
+"""Writes the scores and sample pictures of a training run at every evaluation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from kinemacolor.engine.color import ciede2000
 from kinemacolor.export import curve, metrics, networks
 from kinemacolor.export.checkpoint import Position
 from kinemacolor.export.data import Pictures, as_films_enter
@@ -54,7 +55,7 @@ def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position
         rows.append(
             (
                 metrics.auc(ab, lab[..., 1:]),
-                float(metrics.ciede2000(ours[::2, ::2], lab[::2, ::2]).mean()),
+                float(ciede2000(ours[::2, ::2], lab[::2, ::2]).mean()),
                 metrics.chroma(ab),
                 metrics.chroma(lab[..., 1:]),
             )

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from functools import cache
+from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from kinemacolor.errors import BadOption
 
@@ -20,8 +20,9 @@ class Words:
     Attributes:
         flags: on the command line, the last one in messages; an option that begins with `--no-`
             turns its field off.
-        parse: makes the value of what was written; raises BadOption.
-        low, high: the least and the greatest value.
+        parse: makes the value of what was written; raises BadOption. For a tuple of any length the
+            option may be given again and again, and `parse` makes one of its values.
+        low, high: the least and the greatest value; of a pair, for each of its numbers.
     """
 
     help: str
@@ -41,16 +42,24 @@ class Checked:
     """Options that say at once what is wrong with them. Raises BadOption on construction."""
 
     def __post_init__(self) -> None:
-        for name, words in described(type(self)):
-            _check(
-                flag_of(type(self), name), getattr(self, name), types_of(type(self))[name], words
-            )
+        group = type(self)
+        kinds = types_of(group)
+        for name, words in described(group):
+            flag, value = flag_of(group, name), getattr(self, name)
+            _check_kind(flag, value, _members(kinds[name]))
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, Real):
+                    _check_range(flag, number, words)
 
 
 def described(group: type[Any]) -> Iterator[tuple[str, Words]]:
-    """Yields the name and the words of every option of a group."""
+    """Yields the name and the words of every option of a group.
+
+    A field that is not an `option` is Python's alone: no command has it, and nothing checks it.
+    """
     for each in fields(group):
-        yield each.name, each.metadata["words"]
+        if "words" in each.metadata:
+            yield each.name, each.metadata["words"]
 
 
 def flag_of(group: type[Any], name: str) -> str:
@@ -59,41 +68,61 @@ def flag_of(group: type[Any], name: str) -> str:
     return words[name].flags[-1] if words[name].flags else "--" + name.replace("_", "-")
 
 
-@cache
 def types_of(group: type[Any]) -> dict[str, Any]:
     """The types of a dataclass's fields, by name."""
     return get_type_hints(group)
 
 
-def _check(flag: str, value: Any, kind: Any, words: Words) -> None:
-    """Raises BadOption where a value is not of its kind, or out of its range."""
-    choices, kinds = _choices(kind)
-    if (value is None and NoneType in kinds) or (isinstance(value, str) and value in choices):
+def _members(kind: Any) -> list[Any]:
+    """The types that a union is of; a type that is none, alone."""
+    if get_origin(kind) in (Union, UnionType):
+        return [member for part in get_args(kind) for member in _members(part)]
+    return [kind]
+
+
+def _check_kind(flag: str, value: Any, kinds: list[Any]) -> None:
+    """Raises BadOption for a value of another kind than these."""
+    if any(_fits(value, kind) for kind in kinds):
         return
-    if choices and not kinds:
+    choices = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    others = [kind for kind in kinds if kind is not NoneType and get_origin(kind) is not Literal]
+    if not others:
         raise BadOption(f"unknown {flag} {value!r}: one of {', '.join(choices)}")
-    wanted = tuple(float if k is Fraction else k for k in kinds)
-    number = isinstance(value, int | float | Fraction) and not isinstance(value, bool)
-    if number and {int, float, Fraction} & set(kinds):
-        if float not in kinds and Fraction not in kinds and not isinstance(value, int):
-            raise BadOption(f"{flag} {value!r} is no whole number")
-        if not math.isfinite(value):
-            raise BadOption(f"{flag} {value} is not a finite number")
-        if words.low is not None and value < words.low:
-            raise BadOption(f"{flag} {value} is too small: {words.low:g} is the least")
-        if words.high is not None and value > words.high:
-            raise BadOption(f"{flag} {value} is too large: {words.high:g} is the most")
-        return
-    if not isinstance(value, wanted):
-        names = " or ".join(sorted(k.__name__ for k in wanted if k is not NoneType))
-        raise BadOption(f"{flag} {value!r} is no {names}")
+    names = [_NAMES.get(kind) or getattr(kind, "__name__", kind) for kind in others]
+    raise BadOption(f"{flag} {value!r} is no {' or '.join((*names, *choices))}")
 
 
-def _choices(kind: Any) -> tuple[tuple[str, ...], tuple[type, ...]]:
-    """The words that a type allows, and the other types."""
+_NAMES = {
+    bool: "True or False",
+    float: "number",
+    Fraction: "number",
+    int: "whole number",
+    str: "text",
+    tuple[int, int]: "pair of whole numbers",
+}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind; whole numbers are numbers, and True and False are none."""
+    parts = get_args(kind)
     if get_origin(kind) is Literal:
-        return get_args(kind), ()
-    if isinstance(kind, UnionType) or get_origin(kind) not in (None, tuple):
-        parts = [_choices(part) for part in get_args(kind)]
-        return sum((c for c, _ in parts), ()), sum((k for _, k in parts), ())
-    return (), (get_origin(kind) or kind,)
+        return isinstance(value, str) and value in parts
+    if get_origin(kind) is tuple:
+        if isinstance(value, tuple) and parts[-1] is Ellipsis:
+            parts = parts[:1] * len(value)
+        return (
+            isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, value, parts))
+        )
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, {int: Integral, float: Real, Fraction: Real}.get(kind, kind))
+
+
+def _check_range(flag: str, number: Any, words: Words) -> None:
+    """Raises BadOption for a number that is out of its range, or none at all."""
+    if not math.isfinite(number):
+        raise BadOption(f"{flag} {number} is not a finite number")
+    if words.low is not None and number < words.low:
+        raise BadOption(f"{flag} {number} is too small: {words.low:g} is the least")
+    if words.high is not None and number > words.high:
+        raise BadOption(f"{flag} {number} is too large: {words.high:g} is the most")

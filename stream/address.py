@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -46,14 +46,14 @@ class Address:
         follows_keys: viewers of an output ask for key frames, or need none.
     """
 
-    text: str  # as it was given
+    text: str = field(repr=False)  # as it was given
 
     live: ClassVar[bool] = False
     has_viewers: ClassVar[bool] = False
     follows_keys: ClassVar[bool] = False
 
     def __str__(self) -> str:
-        return self.text
+        return shown_url(self.text)
 
 
 # Sources and sinks
@@ -118,13 +118,10 @@ class NetworkStream(Address):
     """
 
     scheme: str
-    url: str
+    url: str = field(repr=False)
     transport: str  # of RTSP: tcp or udp
 
     live = True
-
-    def __str__(self) -> str:
-        return shown_url(self.text)
 
 
 # Sinks
@@ -167,12 +164,9 @@ class TransportStream(Address):
 class Datagrams(Address):
     """`udp://HOST:PORT`: MPEG-TS in datagrams."""
 
-    url: str  # FFmpeg's, with datagrams of whole packets
+    url: str = field(repr=False)  # FFmpeg's, with datagrams of whole packets
 
     has_viewers = True
-
-    def __str__(self) -> str:
-        return shown_url(self.text)
 
 
 @dataclass(frozen=True)
@@ -191,13 +185,10 @@ class RtspServer(Address):
 class RtspPush(Address):
     """`rtsp://HOST[:PORT]/PATH`: published to a server, over TCP or, with `?udp`, over UDP."""
 
-    url: str  # without the transport
+    url: str = field(repr=False)  # without the transport
     transport: str
 
     has_viewers = True
-
-    def __str__(self) -> str:
-        return shown_url(self.text)
 
 
 @dataclass(frozen=True)
@@ -208,12 +199,9 @@ class RtmpPush(Address):
     host: str
     port: int
     application: str
-    key: str  # whoever has it can publish
+    key: str = field(repr=False)  # whoever has it can publish
 
     has_viewers = True
-
-    def __str__(self) -> str:
-        return shown_url(self.text)
 
 
 SourceAddress = LocalFile | Pipe | TestPicture | Camera | NetworkStream
@@ -306,34 +294,39 @@ def file_url(path: str | Path) -> str:
     return f"file:{path}"
 
 
-def shown_url(url: str) -> str:
-    """Returns a URL as it may be shown.
+def shown_url(text: str) -> str:
+    """Returns an address as it may be shown; without `://` it holds no secret.
 
     User and password are left out, and so is what may hold a token: the values of a query, a
-    fragment, the last part of an RTMP path, which is a stream key. Where a stray `@` leaves open
-    where a password ends, scheme and host are all that is shown.
+    fragment, the end of an RTMP path, which is a stream key. Where a stray `@` leaves open where
+    a password ends, the scheme is all that is shown.
     """
-    scheme, _, rest = url.partition("://")
-    place, slash, path = rest.partition("/")
-    if re.search(r"[?#]", place) or "@" in path:
-        host = re.split(r"[/?#]", rest.rpartition("@")[2])[0]
-        return f"{scheme}://{host}/..."
-    place = place.rpartition("@")[2]
-    path, question, query = re.split("#", path)[0].partition("?")
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        return text
+    match = re.fullmatch(r"(@?)([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", rest, re.DOTALL)
+    assert match is not None
+    serves, place, path, query, fragment = match.groups(default="")
+    if "@" in path + query + fragment:
+        return f"{scheme}://..."
+    place = serves + place.rpartition("@")[2]
     if scheme in _RTMP_PORTS:
-        return f"{scheme}://{place}/{path.rpartition('/')[0] or path}/..."
-    if question and query not in ("tcp", "udp"):
-        query = "..."
-    return f"{scheme}://{place}{slash}{path}{question}{query}"
+        application, _, key = path.strip("/").partition("/")
+        return f"{scheme}://{place}/{application}/..." if key else f"{scheme}://{place}/..."
+    if query not in ("", "?tcp", "?udp"):
+        query = "?..."
+    return f"{scheme}://{place}{path}{query}"
 
 
 def _local_path(text: str) -> str:
     """Turns `file:///film.mkv` into the path that it names; everything else stays as it is."""
     if not text.startswith("file:") or Path(text).exists():
         return text
-    parts = urlsplit(text)
+    parts = _split(text, BadSource)
     if parts.netloc not in ("", "localhost"):
-        raise BadSource(f"{text} is on another machine: mount it, or give its path as file:///PATH")
+        raise BadSource(
+            f"{shown_url(text)} is on another machine: mount it, or give its path as file:///PATH"
+        )
     return url2pathname(parts.path) if text.startswith("file://") else text.removeprefix("file:")
 
 
@@ -350,7 +343,7 @@ def _test_picture(text: str) -> TestPicture:
 def _network_stream(text: str) -> NetworkStream:
     parts = _split(text, BadSource)
     if not parts.netloc:
-        raise BadSource(f"{text}: expected {parts.scheme}://HOST and what follows it")
+        raise BadSource(f"{shown_url(text)}: expected {parts.scheme}://HOST and what follows it")
     url, transport = _rtsp_transport(text) if parts.scheme.startswith("rtsp") else (text, "")
     return NetworkStream(text, parts.scheme, url, transport)
 
@@ -386,16 +379,19 @@ def _datagrams(text: str) -> Datagrams:
 
 def _rtsp_server(text: str) -> RtspServer:
     parts = _split(text, BadSink)
+    if "@" in text.removeprefix("rtsp://@"):
+        raise BadSink("rtsp://@ serves from here: --user names who may watch, its URL does not")
     try:
         port = 8554 if parts.port is None else parts.port
     except ValueError as error:
-        raise BadSink(f"{text}: expected rtsp://@:PORT/PATH") from error
+        raise BadSink(f"{shown_url(text)}: expected rtsp://@:PORT/PATH") from error
     host = parts.hostname or "127.0.0.1"
     return RtspServer(text, host, port, parts.path.strip("/") or "live")
 
 
 def _rtsp_push(text: str) -> RtspPush:
-    if not _split(text, BadSink).hostname:
+    parts = _split(text, BadSink)
+    if not (parts.hostname and _port(parts, 554)):
         raise BadSink(f"{shown_url(text)}: expected rtsp://HOST[:PORT]/PATH")
     return RtspPush(text, *_rtsp_transport(text))
 
@@ -416,8 +412,11 @@ def _rtmp_push(text: str) -> RtmpPush:
 def _split(text: str, error: type[StreamError]) -> SplitResult:
     try:
         return urlsplit(text)
-    except ValueError as cause:  # a bracket without its fellow
-        raise error(f"{shown_url(text)} is no URL: {cause}") from cause
+    except ValueError as cause:  # which names what it minds, and that may be a password
+        raise error(
+            f"{shown_url(text)} is no URL: [ ] stand around IPv6 hosts only, and a user and a "
+            "password need % for what is no letter or digit"
+        ) from cause
 
 
 def _port(parts: SplitResult, default: int = 0) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from math import inf
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -29,7 +31,7 @@ class Stop:
     def __init__(self) -> None:
         self._requested = threading.Event()
         self._fail: Callable[[BaseException], None] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may ask while this thread holds it
 
     @property
     def requested(self) -> bool:
@@ -104,6 +106,23 @@ class Channel(Generic[T]):
                 self._changed.notify_all()
             yield item
 
+    def take(self, timeout_seconds: float) -> T | None:
+        """Returns the next item, or None when none came in time. Raises EOFError at the end."""
+        with self._changed:
+            self._wait_until(lambda: self._closed or self._items, timeout_seconds)
+            if self._items:
+                self._changed.notify_all()
+                return self._items.popleft()
+            if self._closed:
+                raise EOFError
+            return None
+
+    def closed_within(self, timeout_seconds: float) -> bool:
+        """Waits that long for the channel to be closed: a sleep that ends with the run."""
+        with self._changed:
+            self._wait_until(lambda: self._closed, timeout_seconds)
+            return self._closed
+
     def __len__(self) -> int:
         return sum(map(self._counted, self._items))
 
@@ -132,10 +151,11 @@ class Channel(Generic[T]):
             del self._items[counted[0]]
             self.dropped += 1
 
-    def _wait_until(self, ready: Callable[[], object]) -> None:
-        # The timeout lets Ctrl-C through: Windows cannot interrupt an endless wait.
-        while not ready():
-            self._changed.wait(timeout=0.5)
+    def _wait_until(self, ready: Callable[[], object], timeout_seconds: float = inf) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        # Half a second at most lets Ctrl-C through: Windows cannot interrupt an endless wait.
+        while not ready() and (left := deadline - time.monotonic()) > 0:
+            self._changed.wait(timeout=min(left, 0.5))
 
 
 class StageGroup:

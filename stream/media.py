@@ -58,7 +58,8 @@ class Source(Protocol):
         """Returns the time on a live source's timeline; less `frame.time`, it is a frame's age."""
         raise NotImplementedError("a source that is not live has no clock")
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Gives back what the source holds. By default it holds nothing."""
 
 
 class Sink(Protocol):
@@ -85,8 +86,10 @@ class Sink(Protocol):
 
     def write(self, item: Item) -> None: ...
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        """Makes the output whole. By default there is nothing to do."""
 
     def abandon(self, *, keep: bool) -> Path | None:
         """Ends an output that is not whole. Returns where the part that plays was kept."""
-        ...
+        self.finish()
+        return None

@@ -71,10 +71,10 @@ def parse_every(text: str) -> int | Literal["auto"]:
 
 def parse_rate(text: str) -> Fraction:
     """Frames a second: `25`, `29.97` or `30000/1001`. Raises BadOption."""
-    try:
-        return Fraction(text).limit_denominator(1001)
-    except (ValueError, ZeroDivisionError):
-        raise BadOption(f"{text!r} is no rate: use frames a second, such as 25") from None
+    # Fraction() takes 1e999999999 as well, and computes it for hours.
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9}|/0*[1-9]\d{0,8})?", text, re.ASCII) is None:
+        raise BadOption(f"{text!r} is no rate: use frames a second, such as 25")
+    return Fraction(text).limit_denominator(1001)
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,15 @@ class Span(Checked):
         "--start",
         parse=parse_seconds,
         low=0.0,
+        high=_LONGEST_SECONDS,
     )
     duration_seconds: float | None = option(
-        None, "Stop after this much film.", "-t", "--duration", parse=parse_seconds
+        None,
+        "Stop after this much film.",
+        "-t",
+        "--duration",
+        parse=parse_seconds,
+        high=_LONGEST_SECONDS,
     )
 
     def __post_init__(self) -> None:
@@ -173,7 +179,7 @@ class LiveOptions(Checked):
     """
 
     size: tuple[int, int] | None = option(
-        None, "Asked of a camera.", metavar="WxH", parse=parse_size
+        None, "Asked of a camera.", metavar="WxH", parse=parse_size, low=1
     )
     fps: Fraction | None = option(
         None, "Asked of a camera.", metavar="FPS", parse=parse_rate, low=0.1, high=1000.0

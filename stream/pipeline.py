@@ -49,14 +49,10 @@ def run(
     if source.live:
         latency = latency or Latency.of(source)
         stats.started = time.perf_counter()  # it may have been waited for
-        colorizer.overlap = 0
+    waiting = LIVE_QUEUE if source.live else FILE_CAPACITY
     capacity = LIVE_CAPACITY if source.live else FILE_CAPACITY
-
-    decoded: Channel[Item] = Channel(
-        LIVE_QUEUE if source.live else capacity, drop_oldest=source.live, counted=is_frame
-    )
+    decoded: Channel[Item] = Channel(waiting, drop_oldest=source.live, counted=is_frame)
     colored: Channel[Item] = Channel(capacity, counted=is_frame)
-
     if latency is not None:
         latency.count("queue", lambda: decoded.dropped)
 
@@ -69,30 +65,28 @@ def run(
         for item in colored:
             with stats.time("encode", frame=is_frame(item)):
                 sink.write(item)
-            if is_frame(item):
-                stats.frames_out += 1
-                if stats.first_frame_seconds is None:
-                    stats.first_frame_seconds = stats.elapsed_seconds
-                if latency is not None:
-                    latency.left(item)
-                if on_frame is not None:
-                    on_frame(stats)
-            else:
-                stats.packets_copied += 1
+            _count(item, stats, latency)
+            if is_frame(item) and on_frame is not None:
+                on_frame(stats)
 
     with StageGroup(decoded, colored, stop=stop) as group:
         group.start(decode)
         group.start(encode)
         with colored:
-            fresh: Iterable[Item] = decoded if latency is None else latency.fresh(decoded)
-            if source.live and not sink.follows_size:
-                fresh = fitted(fresh)
-            for shot in _of_one_size(fresh):
-                for item in colorizer.colorize(shot, stats):
+            for shot in _of_one_size(_fresh(decoded, source, sink, latency)):
+                for item in colorizer.colorize(shot, stats, live=source.live):
                     colored.put(item)
     if latency is not None:
         stats.dropped = latency.dropped.total()
     return stats
+
+
+def _fresh(
+    items: Iterable[Item], source: Source, sink: Sink, latency: Latency | None
+) -> Iterable[Item]:
+    """Leaves out a live source's late frames, and fits the others to a sink of one size."""
+    fresh = items if latency is None else latency.fresh(items)
+    return fitted(fresh) if source.live and not sink.follows_size else fresh
 
 
 def _of_one_size(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
@@ -106,6 +100,13 @@ def _of_one_size(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
         return shape
 
     return (shot for _, shot in groupby(items, current))
+
+
+def _count(item: Item, stats: Stats, latency: Latency | None) -> None:
+    """Counts an item that is in the sink."""
+    stats.left(frame=is_frame(item))
+    if latency is not None and is_frame(item):
+        latency.left(item)
 
 
 def _timed(source: Source, stats: Stats) -> Iterator[Item]:

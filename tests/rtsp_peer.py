@@ -16,7 +16,7 @@ from typing import Any
 
 import av
 import numpy as np
-from kinemacolor.stream.rtsp import CannotServe, RtspServer
+from kinemacolor.stream.rtsp import AudioTrack, CannotServe, RtspServer
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,7 @@ class Publisher:
     def __enter__(self) -> Publisher:
         self._server.set_video(self._clip.video_extradata)
         if self._sound:
-            self._server.set_audio(
-                "aac", sample_rate=48000, channels=2, config=self._clip.audio_config
-            )
+            self._server.set_audio(AudioTrack("aac", self._clip.audio_config, 48000, 2))
         self._thread.start()
         return self
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.errors import BackendUnavailable, BadModel, ModelNotFound
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.load import choose, load
 
 from tests.models import write_model
@@ -75,7 +76,7 @@ def test_sizes_may_change_from_call_to_call(backend: Backend) -> None:
 
 def test_many_batches_overlap_and_each_gets_its_own_answer(backend: Backend) -> None:
     pictures = [lightness(1, 64, 64, seed=i) for i in range(12)]
-    pending = [backend.submit(L) for L in pictures]
+    pending = [backend.submit(Inputs(L)) for L in pictures]
     for L, waiting in zip(pictures, pending, strict=True):
         np.testing.assert_allclose(waiting.result(), expected(L), atol=FP32_TOLERANCE)
 
@@ -86,23 +87,25 @@ def test_one_picture_at_a_time_gives_the_same_colours(tmp_path: Path, name: str)
     alone = load(model, name, "fp32", batch=1)  # type: ignore[arg-type]
     for seed in range(3):
         L = lightness(1, 64, 96, seed=seed)
-        np.testing.assert_allclose(alone.submit(L).result(), expected(L), atol=FP32_TOLERANCE)
+        np.testing.assert_allclose(
+            alone.submit(Inputs(L)).result(), expected(L), atol=FP32_TOLERANCE
+        )
     alone.close()
 
 
 def test_results_can_be_read_in_any_order(backend: Backend) -> None:
     pictures = [lightness(1, 64, 64, seed=i) for i in range(4)]
-    pending = [backend.submit(L) for L in pictures]
+    pending = [backend.submit(Inputs(L)) for L in pictures]
     for i in (2, 0, 3, 1):
         np.testing.assert_allclose(pending[i].result(), expected(pictures[i]), atol=FP32_TOLERANCE)
 
 
 def test_a_result_belongs_to_the_caller(backend: Backend) -> None:
     L = lightness(1, 64, 64)
-    first = backend.submit(L).result()
+    first = backend.submit(Inputs(L)).result()
     kept = first.copy()
     for seed in range(1, 5):
-        backend.submit(lightness(1, 64, 64, seed=seed)).result()
+        backend.submit(Inputs(lightness(1, 64, 64, seed=seed))).result()
     np.testing.assert_array_equal(first, kept)
     first[:] = 0  # and may be written
     np.testing.assert_allclose(backend(L), kept, atol=FP32_TOLERANCE)
@@ -117,24 +120,24 @@ def test_the_input_is_not_written(backend: Backend) -> None:
 
 def test_work_not_waited_for_can_be_left_behind(backend: Backend) -> None:
     for seed in range(4):
-        backend.submit(lightness(1, 64, 64, seed=seed))
+        backend.submit(Inputs(lightness(1, 64, 64, seed=seed)))
     # close() by the fixture; the thread check says whether anything is left
 
 
 def test_work_in_the_background_can_be_looked_after_and_cancelled(backend: Backend) -> None:
-    assert getattr(backend, "in_background", False)
+    assert backend.in_background
     wanted, other = lightness(1, 64, 64), lightness(8, 640, 640, seed=1)
-    first: Any = backend.submit(wanted)
+    first: Any = backend.submit(Inputs(wanted))
     deadline = time.monotonic() + 20
     while not first.done() and time.monotonic() < deadline:
         time.sleep(0.001)
     assert first.done()
     np.testing.assert_allclose(first.result(), expected(wanted), atol=FP32_TOLERANCE)
     for _ in range(3):
-        dropped: Any = backend.submit(other)
+        dropped: Any = backend.submit(Inputs(other))
         dropped.cancel()
         np.testing.assert_allclose(backend(wanted), expected(wanted), atol=FP32_TOLERANCE)
-        after = backend.submit(wanted)
+        after = backend.submit(Inputs(wanted))
         np.testing.assert_allclose(after.result(), expected(wanted), atol=FP32_TOLERANCE)
 
 

@@ -33,9 +33,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
     return launcher(compile_for_host(tmp_path_factory.mktemp("kernels")))
 
 
-def rules_for(
-    encoding: Encoding, *, upsample: str = "guided", saturation: float = 1
-) -> ChromaRules:
+def rules_for(encoding: Encoding) -> ChromaRules:
     cb, cr = chroma.chroma_tables(encoding)
     return ChromaRules(
         encoding,
@@ -44,9 +42,7 @@ def rules_for(
         levels=chroma.LUMA_SIZE,
         ab_step=chroma.AB_STEP,
         ab_origin=(chroma.AB_SIZE - 1) / 2,
-        radius=chroma.RADIUS if upsample == "guided" else -1,
         epsilon=chroma.EPSILON,
-        saturation=saturation,
     )
 
 
@@ -124,9 +120,9 @@ def test_chroma_is_that_of_the_reference_within_one_code(
     rows, cb, cr = interleaved(54, 96, luma.dtype, shift)
     before = luma_rows.copy()
     sizes = {"chroma_size": (54, 96), "network_size": (128, 192)}
-    rules = rules_for(encoding, upsample=upsample)
-    with kernels(launch, rules, **sizes) as (_, frame, cuda_stream):
-        frame.write_chroma(surface, ab.ctypes.data, ab.shape[1:], cb, cr)
+    radius = chroma.RADIUS if upsample == "guided" else -1
+    with kernels(launch, rules_for(encoding), **sizes) as (_, frame, cuda_stream):
+        frame.write_chroma(surface, ab.ctypes.data, ab.shape[1:], cb, cr, radius=radius)
         cuda_stream.synchronize()
     for plane, reference in zip((rows[:, 0:192:2], rows[:, 1:192:2]), expected, strict=True):
         difference = np.abs((plane >> shift).astype(int) - reference)
@@ -170,7 +166,8 @@ def test_flat_colours_are_those_of_the_float_reference(
     _keep, surface = padded(luma)
     sizes = {"chroma_size": luma.shape, "network_size": luma.shape}
     with kernels(launch, rules_for(encoding), **sizes) as (_, frame, cuda_stream):
-        frame.write_chroma(surface, ab.ctypes.data, ab.shape[1:], cb, cr)
+        there = surface, ab.ctypes.data, ab.shape[1:], cb, cr
+        frame.write_chroma(*there, radius=chroma.RADIUS)
         cuda_stream.synchronize()
     expansion = ((ramp - encoding.luma_offset) / encoding.luma_scale).clip(0, 1)
     exact = quantise(
@@ -232,7 +229,7 @@ def test_frames_in_device_memory_are_coloured_like_those_of_the_reference(
             network_size=(64, 128),
         )
         frame.extract_L(plane, int(L_there))
-        frame.write_chroma(plane, int(ab_there), (32, 64), cb, cr)
+        frame.write_chroma(plane, int(ab_there), (32, 64), cb, cr, radius=chroma.RADIUS)
         L, codes = np.empty((64, 128), np.float32), np.empty((135, 240, 2), luma.dtype)
         device.download(L, L_there, cuda_stream)
         device.download(codes, chroma_there, cuda_stream)
@@ -287,8 +284,9 @@ def test_saturation_multiplies_ab(launch: Callable[..., None]) -> None:
     rows, cb, cr = interleaved(32, 32, np.uint8, 0)
     _keep, surface = padded(luma)
     sizes = {"chroma_size": (32, 32), "network_size": (64, 64)}
-    with kernels(launch, rules_for(encoding, saturation=0.4), **sizes) as (_, frame, cuda_stream):
-        frame.write_chroma(surface, ab.ctypes.data, ab.shape[1:], cb, cr)
+    with kernels(launch, rules_for(encoding), **sizes) as (_, frame, cuda_stream):
+        there = surface, ab.ctypes.data, ab.shape[1:], cb, cr
+        frame.write_chroma(*there, radius=chroma.RADIUS, saturation=0.4)
         cuda_stream.synchronize()
     assert np.abs(rows[:, 0:64:2].astype(int) - expected[0]).max() <= ONE_CODE
     assert np.abs(rows[:, 1:64:2].astype(int) - expected[1]).max() <= ONE_CODE

@@ -12,18 +12,20 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.cuda.driver import Gpu
 from kinemacolor.engine.errors import BackendUnavailable, EngineError
 from kinemacolor.engine.graphs.fp16 import to_fp16
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.load import choose, load
 from kinemacolor.engine.onnxruntime_backend import OnnxRuntimeBackend
 from kinemacolor.engine.spec import ModelSpec, read_spec
-from kinemacolor.engine.tensorrt.backend import Plan, TensorRTBackend, find_plan, open_plan
+from kinemacolor.engine.tensorrt.backend import TensorRTBackend, find_plan, open_plan
 from kinemacolor.engine.tensorrt.build import BuildStopped, Profile, build_plan, make_logger
 from kinemacolor.engine.tensorrt.cache import PlanCache
 from kinemacolor.engine.tensorrt.engine import LoadedEngine, PlanRejected
 from kinemacolor.engine.tensorrt.handover import Handover
-from kinemacolor.engine.tensorrt.plans import plan_key
+from kinemacolor.engine.tensorrt.plans import Plan
 
 from tests.conftest import has_nvidia_gpu
 from tests.fake_tensorrt import FakeDevice, FakeLogger, FakeTensorRT
@@ -75,7 +77,7 @@ def test_neighbouring_submits_share_a_batch(spec: ModelSpec, reference: OnnxRunt
     trt = FakeTensorRT(device)
     backend = backend_on(device, spec, trt=trt)
     L = pictures(10)
-    pending = [backend.submit(picture[None]) for picture in L]
+    pending = [backend.submit(Inputs(picture[None])) for picture in L]
     for picture, one in zip(L, pending, strict=True):
         np.testing.assert_allclose(one.result(), reference(picture[None]), atol=1e-4)
     assert trt.batches == [4, 4, 2]
@@ -96,8 +98,8 @@ def test_a_batch_computes_before_its_results_are_asked_for(spec: ModelSpec) -> N
     """Double buffering: a full batch is under way while the next one fills."""
     device = FakeDevice()
     backend = backend_on(device, spec)
-    backend.submit(pictures(4))
-    backend.submit(pictures(2))
+    backend.submit(Inputs(pictures(4)))
+    backend.submit(Inputs(pictures(2)))
     assert device.uploads == 1  # the full one; the other waits for more pictures
     assert backend.overlap == 8
     backend(pictures(1))
@@ -126,7 +128,7 @@ def test_results_may_be_read_in_any_order(
     waiting = []
     for seed, (number, size, at_once) in enumerate(submits):
         L = pictures(number, *size, seed=seed)
-        pending = backend.submit(L)
+        pending = backend.submit(Inputs(L))
         L_before = L.copy()
         if at_once:
             np.testing.assert_allclose(pending.result(), reference(L), atol=1e-4)
@@ -140,7 +142,10 @@ def test_results_may_be_read_in_any_order(
 def test_the_caller_owns_its_results(spec: ModelSpec, reference: OnnxRuntimeBackend) -> None:
     device = FakeDevice()
     backend = backend_on(device, spec)
-    first, second = backend.submit(pictures(2, seed=1)), backend.submit(pictures(2, seed=2))
+    first, second = (
+        backend.submit(Inputs(pictures(2, seed=1))),
+        backend.submit(Inputs(pictures(2, seed=2))),
+    )
     first.result().fill(0)
     np.testing.assert_allclose(second.result(), reference(pictures(2, seed=2)), atol=1e-4)
     np.testing.assert_allclose(first.result(), reference(pictures(2, seed=1)), atol=1e-4)
@@ -278,9 +283,8 @@ class OnnxPlan(Plan):
 
 
 def plan_for(spec: ModelSpec, folder: Path, device: FakeDevice, name: str = "tensorrt") -> OnnxPlan:
-    trt, profile = FakeTensorRT(device, name=name), Profile()
-    key = plan_key(trt, spec, GPU, precision="fp16", profile=profile)  # type: ignore[arg-type]
-    return OnnxPlan(trt, GPU, spec, "fp16", profile, key, PlanCache(folder))  # type: ignore[arg-type]
+    trt = FakeTensorRT(device, name=name)
+    return OnnxPlan(trt, GPU, spec, "fp16", Profile(), PlanCache(folder))  # type: ignore[arg-type]
 
 
 def test_a_plan_that_tensorrt_rejects_is_built_once_more(
@@ -411,7 +415,7 @@ def test_auto_goes_on_with_the_processor_when_the_gpu_fails_after_the_build(
     backend.close()
 
 
-class Constant:
+class Constant(Backend):
     """A backend whose every ab is one number."""
 
     precision = "fp32"
@@ -420,10 +424,7 @@ class Constant:
         self.name = self.description = f"constant {value}"
         self.spec, self.value, self.closed = spec, value, False
 
-    def __call__(self, L: np.ndarray) -> np.ndarray:
-        return np.full((len(L), 2, 1, 1), self.value, np.float32)
-
-    def submit(self, L: np.ndarray) -> Constant:
+    def submit(self, inputs: Inputs) -> Constant:
         return self
 
     def result(self) -> np.ndarray:
@@ -445,7 +446,7 @@ def test_the_processor_computes_until_the_engine_is_ready(
         finished.set()
 
     handover = Handover(first, build, lambda: second)
-    early = handover.submit(pictures(1))
+    early = handover.submit(Inputs(pictures(1)))
     assert handover.description == "constant 1"
     may_finish.set()
     finished.wait(10)
@@ -457,6 +458,24 @@ def test_the_processor_computes_until_the_engine_is_ready(
     handover.close()
     assert first.closed
     assert second.closed
+
+
+class Able(Constant):
+    """A backend that can do everything."""
+
+    overlap, in_background, takes_any_size = 3, True, True
+
+
+def test_a_handover_promises_nothing_that_the_second_backend_cannot_do(spec: ModelSpec) -> None:
+    """What is asked before a `submit` must hold for it, and any may be the second backend's."""
+    handover = Handover(Able(spec, 1), lambda check: None, lambda: Constant(spec, 2))
+    assert handover.overlap == 3
+    assert not handover.in_background
+    assert not handover.takes_any_size
+    handover._thread.join(10)
+    handover(pictures(1))
+    assert handover.overlap == 0
+    handover.close()
 
 
 def test_a_build_that_fails_leaves_the_processor_at_work(

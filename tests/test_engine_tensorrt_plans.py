@@ -16,13 +16,8 @@ from kinemacolor.engine.errors import BackendUnavailable
 from kinemacolor.engine.spec import ModelSpec, read_spec
 from kinemacolor.engine.tensorrt.build import BuildProgress, Profile
 from kinemacolor.engine.tensorrt.cache import PlanCache
-from kinemacolor.engine.tensorrt.plans import (
-    _on_gpu,
-    load_or_build,
-    measure_fp16,
-    plan_key,
-    prepare,
-)
+from kinemacolor.engine.tensorrt.plans import Plan, _on_gpu
+from kinemacolor.engine.tensorrt.prepare import measure_fp16, prepare
 
 from tests.fake_driver import driver, ffmpeg_takes
 from tests.networks import annealed_model
@@ -44,8 +39,7 @@ def spec(tmp_path: Path) -> ModelSpec:
 
 
 def plan(trt: ModuleType, spec: ModelSpec, cache: PlanCache) -> bytes:
-    key = plan_key(trt, spec, GPU, precision="fp16", profile=PROFILE)
-    return load_or_build(trt, spec, key, PROFILE, cache)
+    return Plan(trt, GPU, spec, "fp16", PROFILE, cache).load_or_build()
 
 
 def test_a_plan_is_built_once_and_then_read(
@@ -101,26 +95,25 @@ def test_a_plan_of_full_tensorrt_is_tied_to_the_gpu(spec: ModelSpec) -> None:
         __name__ = "tensorrt"
         __version__ = "11.4.0.106"
 
-    key = plan_key(FullTensorRT(), spec, GPU, precision="fp32", profile=PROFILE)  # type: ignore[arg-type]
+    key = Plan(FullTensorRT(), GPU, spec, "fp32", PROFILE, PlanCache(spec.path.parent)).key  # type: ignore[arg-type]
     assert (key.gpu, key.compute_capability, key.conversion) == ("NVIDIA H200", "9.0", "none")
 
 
 def test_turing_gets_a_plan_of_its_own(trt: ModuleType, spec: ModelSpec, tmp_path: Path) -> None:
     """Portable plans of TensorRT for RTX are for Ampere and later."""
     turing = Gpu(0, "NVIDIA T4", (7, 5), 16 << 30, (13, 0))
-    key = plan_key(trt, spec, turing, precision="fp16", profile=PROFILE)
-    assert (key.gpu, key.compute_capability) == ("NVIDIA T4", "7.5")
     cache = PlanCache(tmp_path / "plans")
-    own = load_or_build(trt, spec, key, PROFILE, cache, gpu=turing)
-    assert own != plan(trt, spec, cache)
+    own = Plan(trt, turing, spec, "fp16", PROFILE, cache)
+    assert (own.key.gpu, own.key.compute_capability) == ("NVIDIA T4", "7.5")
+    assert own.load_or_build() != plan(trt, spec, cache)
     assert len(list(cache.folder.glob("*.plan"))) == 2
 
 
 def test_older_gpus_are_refused_in_words(trt: ModuleType, spec: ModelSpec, tmp_path: Path) -> None:
     pascal = Gpu(0, "GTX 1080", (6, 1), 8 << 30, (12, 0))
-    key = plan_key(trt, spec, pascal, precision="fp16", profile=PROFILE)
+    own = Plan(trt, pascal, spec, "fp16", PROFILE, PlanCache(tmp_path / "plans"))
     with pytest.raises(BackendUnavailable, match=r"does not support GTX 1080, .* 6\.1"):
-        load_or_build(trt, spec, key, PROFILE, PlanCache(tmp_path / "plans"), gpu=pascal)
+        own.load_or_build()
 
 
 def test_the_cost_of_fp16_is_measured_on_photographs(spec: ModelSpec) -> None:
@@ -137,8 +130,8 @@ def build_beside_another(model: Path, folder: Path, told: multiprocessing.Queue[
         def emit(self, record: logging.LogRecord) -> None:
             told.put(record.getMessage())
 
-    logging.getLogger("engine").addHandler(Tell())
-    logging.getLogger("engine").setLevel(logging.INFO)
+    logging.getLogger("kinemacolor.engine").addHandler(Tell())
+    logging.getLogger("kinemacolor.engine").setLevel(logging.INFO)
     plan(tensorrt_rtx, read_spec(model), PlanCache(folder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from kinemacolor.engine.spec import find_model
 from kinemacolor.export import checkpoint, exported, networks, onnx_export, train
 from kinemacolor.export.errors import ExportError
+from kinemacolor.export.options import ExportOptions, TrainOptions
 from torch import nn
 
 from tests.test_export_data import make_folder
@@ -73,12 +75,12 @@ def test_the_packaged_model_can_be_trained_on() -> None:
 
 def test_a_run_begins_with_an_exported_model(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
-    options = {"pictures": 4, "crops": TINY, "device": "cpu", "threads": 1}
-    first = train.train("resnet18", [data], tmp_path / "a", **options)  # type: ignore[arg-type]
-    file = onnx_export.export(first, tmp_path / "a.onnx", height=16, width=16)
+    options = TrainOptions(pictures=4, crops=TINY, device="cpu", threads=1)
+    first = train.train("resnet18", [data], tmp_path / "a", options)
+    file = onnx_export.export(first, tmp_path / "a.onnx", ExportOptions(side=32))
     second = train.train(
-        "resnet18", [data], tmp_path / "b", start=file, learning_rate=1e-9, **options
-    )  # type: ignore[arg-type]
+        "resnet18", [data], tmp_path / "b", replace(options, start=file, learning_rate=1e-9)
+    )
     begun, ended = (checkpoint.part(checkpoint.read(p)[1], "network") for p in (first, second))
     stored = {name.removesuffix(".float16") for name in names_in(file)}
     same = [key for key in begun if key in stored and begun[key].ndim == 4]

@@ -12,6 +12,7 @@ from kinemacolor.engine.load import load
 from kinemacolor.engine.spec import read_spec
 from kinemacolor.export import bins, checkpoint, networks, onnx_export, parity
 from kinemacolor.export.errors import CheckpointError, ExportError
+from kinemacolor.export.options import ExportOptions
 
 
 def save_checkpoint(path: Path, name: str) -> Path:
@@ -30,12 +31,10 @@ def kinema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return onnx_export.export(
         folder,
         folder / "kinema.onnx",
-        version="9",
+        ExportOptions(
+            version="9", license="CC0-1.0", temperature=0.8, saturation=1.3, rebalance=0.5
+        ),
         scores={"auc": 90.5},
-        license="CC0-1.0",
-        temperature=0.8,
-        saturation=1.3,
-        rebalance=0.5,
     )
 
 
@@ -79,7 +78,7 @@ def test_the_packaged_model_keeps_the_contract() -> None:
 @pytest.mark.parametrize("name", ["zhang", "unet", "resnet18", "fusion"])
 def test_every_network_exports(name: str, tmp_path: Path) -> None:
     file = save_checkpoint(tmp_path / "checkpoint.safetensors", name)
-    out = onnx_export.export(file, tmp_path / f"{name}.onnx", height=64, width=64)
+    out = onnx_export.export(file, tmp_path / f"{name}.onnx", ExportOptions(side=64))
     spec = read_spec(out)
     assert (spec.name, spec.height) == (name, 64)
     assert not list(tmp_path.glob("*.part"))
@@ -98,18 +97,18 @@ def test_parity_finds_a_file_of_other_weights(tmp_path: Path) -> None:
 
 def test_a_model_has_the_name_it_is_given(tmp_path: Path) -> None:
     source = save_checkpoint(tmp_path / "run", "resnet18")
-    file = onnx_export.export(source, tmp_path / "a.onnx", name="mine", height=64, width=64)
+    file = onnx_export.export(source, tmp_path / "a.onnx", ExportOptions(name="mine", side=64))
     assert read_spec(file).name == "mine"
 
 
 def test_only_what_a_network_has_can_be_chosen(tmp_path: Path) -> None:
     unet, zhang = (save_checkpoint(tmp_path / name, name) for name in ("unet", "zhang"))
     with pytest.raises(ExportError, match="unet has no temperature to choose"):
-        onnx_export.export(unet, tmp_path / "a.onnx", temperature=0.5)
+        onnx_export.export(unet, tmp_path / "a.onnx", ExportOptions(temperature=0.5))
     with pytest.raises(ExportError, match="zhang has no saturation to choose"):
-        onnx_export.export(zhang, tmp_path / "a.onnx", saturation=1.2)
+        onnx_export.export(zhang, tmp_path / "a.onnx", ExportOptions(saturation=1.2))
     with pytest.raises(ExportError, match="temperature must be more than 0"):
-        onnx_export.export(zhang, tmp_path / "a.onnx", temperature=0)
+        onnx_export.export(zhang, tmp_path / "a.onnx", ExportOptions(temperature=0))
     assert not (tmp_path / "a.onnx").exists()
 
 
@@ -121,5 +120,5 @@ def test_a_folder_without_checkpoint_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_side_that_the_network_does_not_take_is_refused(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path / "checkpoint.safetensors", "kinema")
     with pytest.raises(ExportError, match="sides of a multiple of 32, not of 100"):
-        onnx_export.export(path, tmp_path / "out.onnx", height=100, width=100)
+        onnx_export.export(path, tmp_path / "out.onnx", ExportOptions(side=100))
     assert not (tmp_path / "out.onnx").exists()

@@ -15,7 +15,7 @@ from kinemacolor.engine.load import load
 from kinemacolor.engine.spec import find_model, read_spec
 from kinemacolor.engine.tensorrt.build import Profile, build_plan, graph_for, load_tensorrt
 from kinemacolor.engine.tensorrt.cache import PlanCache
-from kinemacolor.engine.tensorrt.plans import prepare
+from kinemacolor.engine.tensorrt.prepare import prepare
 from kinemacolor.export import command as cli
 from kinemacolor.export.errors import DataError, ExportError
 from kinemacolor.export.quantize import MEAN_LIMIT, inner_convolutions, quantize

@@ -1,7 +1,9 @@
 """A run learns, resumes where it was, and keeps its last good checkpoint whatever happens."""
 
 import csv
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +12,36 @@ import numpy as np
 import pytest
 import torch
 from kinemacolor.export import bins, checkpoint, learner, networks, train
-from kinemacolor.export import command as cli
 from kinemacolor.export.errors import CheckpointError, DataError, ExportError, TrainingDiverged
 from kinemacolor.export.losses import BinLoss, MeanSquaredLoss
+from kinemacolor.export.options import TrainOptions, parse_crop
 from kinemacolor.export.parallel import SplitStep
 from safetensors.torch import save_file
 
+from kinemacolor.errors import BadOption
 from tests.test_export_data import make_folder
 
-TINY = [(16, 16, 4)]
+TINY = ((16, 16, 4),)
 
 
-def run(data: Path, out: Path, pictures: int, **options: object) -> Path:
-    options = {"crops": TINY, "threads": 2, "device": "cpu"} | options
-    return train.train("resnet18", [data], out, pictures=pictures, **options)  # type: ignore[arg-type]
+def run(
+    data: Path,
+    out: Path,
+    pictures: int,
+    *,
+    report: Callable[[train.Progress], None] = lambda progress: None,
+    kind: type[TrainOptions] = TrainOptions,
+    **options: Any,
+) -> Path:
+    options = {"crops": TINY, "threads": 2, "device": "cpu", "pictures": pictures} | options
+    return train.train("resnet18", [data], out, kind(**options), report=report)
+
+
+class Unchecked(TrainOptions):
+    """Takes a learning rate that no command does: after one step the weights are infinite."""
+
+    def __post_init__(self) -> None:
+        pass
 
 
 def test_training_lowers_the_loss_and_leaves_scores_and_samples(tmp_path: Path) -> None:
@@ -33,7 +51,7 @@ def test_training_lowers_the_loss_and_leaves_scores_and_samples(tmp_path: Path) 
         data,
         tmp_path / "run",
         160,
-        validate_on=[data],
+        validate_on=(data,),
         film_share=0.0,
         report=lambda p: losses.append(p.loss),
     )
@@ -86,7 +104,9 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
     run(data, tmp_path / "run", 4)
     with pytest.raises(CheckpointError, match=r"'resnet18', not of 'unet'"):
-        train.train("unet", [data], tmp_path / "run", pictures=8, crops=TINY, device="cpu")
+        train.train(
+            "unet", [data], tmp_path / "run", TrainOptions(pictures=8, crops=TINY, device="cpu")
+        )
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -119,7 +139,7 @@ def test_nan_stops_training_and_keeps_the_last_good_checkpoint(tmp_path: Path) -
     path = run(data, tmp_path / "run", 4)
     before = path.read_bytes()
     with pytest.raises(TrainingDiverged, match="last good checkpoint"):
-        run(data, tmp_path / "run", 400, learning_rate=float("inf"))
+        run(data, tmp_path / "run", 400, learning_rate=math.inf, kind=Unchecked)
     assert path.read_bytes() == before
 
 
@@ -127,15 +147,29 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
     """The step that breaks the weights has a good loss itself: the next one tells."""
     data = make_folder(tmp_path / "data")
     with pytest.raises(TrainingDiverged, match="no checkpoint was made yet"):
-        run(data, tmp_path / "new", 400, learning_rate=float("inf"), checkpoint_seconds=0)
+        run(
+            data,
+            tmp_path / "new",
+            400,
+            learning_rate=math.inf,
+            kind=Unchecked,
+            checkpoint_seconds=0,
+        )
     assert not (tmp_path / "new" / checkpoint.FILE).exists()
     path = run(data, tmp_path / "run", 4)
     before = path.read_bytes()
     with pytest.raises(TrainingDiverged, match="the last good checkpoint is"):
-        run(data, tmp_path / "run", 400, learning_rate=float("inf"), checkpoint_seconds=0)
+        run(
+            data,
+            tmp_path / "run",
+            400,
+            learning_rate=math.inf,
+            kind=Unchecked,
+            checkpoint_seconds=0,
+        )
     assert path.read_bytes() == before
     with pytest.raises(TrainingDiverged):  # the last step of a run
-        run(data, tmp_path / "run", 8, learning_rate=float("inf"))
+        run(data, tmp_path / "run", 8, learning_rate=math.inf, kind=Unchecked)
     assert path.read_bytes() == before
 
 
@@ -146,14 +180,14 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
         ({"hours": 0.0}, "more than nothing"),
         ({"pictures": 4, "device": "gpu"}, "no device 'gpu'"),
         ({"pictures": 4, "learning_rate": -1.0}, "learning rate must be more than 0"),
-        ({"pictures": 4, "crops": [(16, 20, 4)]}, "a multiple of 8, not of 20"),
+        ({"pictures": 4, "crops": ((16, 20, 4),)}, "a multiple of 8, not of 20"),
         ({"pictures": 4, "vivid": 1.0}, "networks that predict bins"),
     ],
 )
 def test_a_bad_option_is_told_at_once(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     data = make_folder(tmp_path / "data")
     with pytest.raises(ExportError, match=said):
-        train.train("unet", [data], tmp_path / "run", **options)
+        train.train("unet", [data], tmp_path / "run", TrainOptions(**options))
     assert not (tmp_path / "run").exists()
 
 
@@ -171,7 +205,7 @@ def test_held_out_pictures_that_do_not_decode_are_told_before_the_work(tmp_path:
     torn.mkdir()
     (torn / "torn.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="none of 1 pictures decodes"):
-        run(data, tmp_path / "run", 4, validate_on=[torn])
+        run(data, tmp_path / "run", 4, validate_on=(torn,))
     assert not (tmp_path / "run").exists()
 
 
@@ -219,7 +253,7 @@ def test_the_start_must_be_the_same_network(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
     other = run(data, tmp_path / "other", 4)
     with pytest.raises(CheckpointError, match="resnet18"):
-        train.train("unet", [data], tmp_path / "unet", pictures=4, start=other)
+        train.train("unet", [data], tmp_path / "unet", TrainOptions(pictures=4, start=other))
 
 
 def logits_of(ab: torch.Tensor) -> torch.Tensor:
@@ -274,12 +308,12 @@ def test_patches_cost_more_than_one_wrong_color() -> None:
     ("text", "crop"), [("256x192:18", (256, 192, 18)), ("128:32", (128, 128, 32))]
 )
 def test_a_crop_is_read_from_the_command_line(text: str, crop: tuple[int, int, int]) -> None:
-    assert cli._crop(text) == crop
+    assert parse_crop(text) == crop
 
 
 @pytest.mark.parametrize(
     "text", ["128", "128:0", "0:4", "128x:", "128x:4", "128x:4x", "x96:4", "-1:4", ""]
 )
 def test_what_is_no_crop_is_one_clear_error(text: str) -> None:
-    with pytest.raises(ExportError, match="give WIDTHxHEIGHT:BATCH"):
-        cli._crop(text)
+    with pytest.raises(BadOption, match="give WIDTHxHEIGHT:BATCH"):
+        parse_crop(text)

@@ -28,14 +28,10 @@ RUNTIMES = {
 PUT_OFF = {
     # a runtime, when it is chosen
     "engine/load.py": {
-        "kinemacolor.engine.cuda.driver",
         "kinemacolor.engine.onnxruntime_backend",
         "kinemacolor.engine.openvino_backend",
-        "kinemacolor.engine.tensorrt.backend",
-        "kinemacolor.engine.tensorrt.handover",
     },
     "engine/cuda/device.py": {"pycuda.driver"},
-    "engine/tensorrt/handover.py": {"kinemacolor.engine.tensorrt.backend"},
     # an optional package
     "stream/sinks/virtualcam.py": {"pyvirtualcam"},
     "stream/measure/metrics.py": {"prometheus_client", "prometheus_client.core"},
@@ -201,6 +197,22 @@ def test_importing_a_module_leaves_the_heavy_ones_alone(module: str, unwanted: s
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["colorize", "--help"]])
+def test_the_command_answers_at_once(words: list[str]) -> None:
+    """Nothing that takes long to load is loaded to say what there is."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "kinemacolor", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "kinemacolor.stream.command.main" in loaded
+    heavy = {"numpy", "cv2", "av", "onnx", "onnxruntime", "openvino", "torch", "PIL"}
+    assert loaded & heavy == set()
 
 
 def test_openvino_does_not_report_its_use_over_the_network() -> None:

@@ -15,7 +15,7 @@ from kinemacolor.engine.spec import ModelSpec, read_spec
 from kinemacolor.engine.tensorrt.backend import find_plan, open_plan
 from kinemacolor.engine.tensorrt.cache import PlanCache
 from kinemacolor.stream.color.colorizer import Colorizer
-from kinemacolor.stream.color.cuda_colorizer import CudaColorizer
+from kinemacolor.stream.color.cuda_painter import CudaPainter
 from kinemacolor.stream.color.frames import plane_view
 from kinemacolor.stream.run.run import colorize
 from kinemacolor.stream.sources.nvdec import nvenc_problem, open_cuda_source, why_not
@@ -77,7 +77,8 @@ def test_frames_that_come_down_are_those_of_the_ordinary_path(
     film = write_film(tmp_path / "film.mkv", encoder, pix_fmt)
     assert why_not(film) is None
     takes = {pix_fmt.replace("yuvj", "yuv")}
-    results = colored(open_cuda_source(film), CudaColorizer(backend, pix_fmts=takes))
+    on_gpu = Colorizer(backend, painter=CudaPainter(takes))
+    results = colored(open_cuda_source(film), on_gpu)
     expected = colored(open_source(film), Colorizer(backend, pix_fmts=takes))
     assert len(results) == len(expected) == FRAMES
     for result, reference in zip(results, expected, strict=True):

@@ -9,10 +9,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
-from kinemacolor.stream.color.colorizer import FIRST_LOOK, Colorizer
-from kinemacolor.stream.color.degrade import BUSY, Degrade
-from kinemacolor.stream.color.pace import LONGEST
+from kinemacolor.stream.color.asking import FIRST_LOOK
+from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.color.tempo import BUSY, LONGEST, Tempo
 from kinemacolor.stream.measure.stats import Stats
 from kinemacolor.stream.steady.cuts import ShotLinker
 from kinemacolor.stream.steady.keyframes import KeyFrames, Want
@@ -28,7 +30,7 @@ PERIOD, LIMIT = 0.04, 0.2
 
 
 @dataclass
-class Slow:
+class Slow(Backend):
     """A network whose every picture has one colour, known after so many more looks at it."""
 
     looks: int
@@ -42,11 +44,8 @@ class Slow:
     def spec(self) -> ModelSpec:
         return ModelSpec(Path("s.onnx"), "s", fixed_size=self.fixed_size)
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
-
-    def submit(self, L: NDArray[np.float32]) -> Answer:
-        self.submitted.append(Answer(self.looks, L.shape[2:], 10.0 * len(self.submitted)))
+    def submit(self, inputs: Inputs) -> Answer:
+        self.submitted.append(Answer(self.looks, inputs.L.shape[2:], 10.0 * len(self.submitted)))
         return self.submitted[-1]
 
     def close(self) -> None:
@@ -86,13 +85,13 @@ def frames(count: int, shot: int = 0) -> list[av.VideoFrame]:
     return made
 
 
-def live(network: Slow, every: int = 4, **options: object) -> Colorizer:
-    return Colorizer(network, steady=make_steady("live", every=every), overlap=0, **options)  # type: ignore[arg-type]
+def live(network: Slow, every: int = 4) -> Colorizer:
+    return Colorizer(network, steady=make_steady("live", every=every))
 
 
 def test_only_the_first_frame_of_a_shot_waits_and_for_a_smaller_input() -> None:
     network, stats = Slow(looks=3), Stats()
-    out = list(live(network).colorize([*frames(20, 0), *frames(20, 1)], stats))
+    out = list(live(network).colorize([*frames(20, 0), *frames(20, 1)], stats, live=True))
     assert len(out) == 40
     assert [answer.waited for answer in network.submitted].count(True) == 2
     areas = [answer.size[0] * answer.size[1] for answer in network.submitted]
@@ -106,7 +105,7 @@ def test_only_the_first_frame_of_a_shot_waits_and_for_a_smaller_input() -> None:
 def test_the_rest_of_a_shot_takes_the_full_input_from_its_second_frame_on() -> None:
     network = Slow(looks=2)
     colorizer = live(network, every=12)
-    for item in colorizer.colorize(frames(2)):
+    for item in colorizer.colorize(frames(2), live=True):
         assert item is not None
     assert len(network.submitted) == 2
     assert network.submitted[0].size < network.submitted[1].size
@@ -114,13 +113,13 @@ def test_the_rest_of_a_shot_takes_the_full_input_from_its_second_frame_on() -> N
 
 def test_a_network_of_fixed_size_gets_its_size_and_is_asked_once() -> None:
     network = Slow(looks=2, fixed_size=True)
-    list(live(network, every=12).colorize(frames(5)))
+    list(live(network, every=12).colorize(frames(5), live=True))
     assert [answer.size for answer in network.submitted] == [(256, 256)]
 
 
 def test_late_colours_come_to_the_frames_after_them() -> None:
     network = Slow(looks=3)
-    out = list(live(network, every=30).colorize(frames(25)))
+    out = list(live(network, every=30).colorize(frames(25), live=True))
     cb = [float(media.planes_of(frame)[1].mean()) for frame in out]
     assert cb[0] == cb[1] == cb[2] == cb[3]  # the first look's: 0
     assert cb[4] != cb[3]
@@ -129,7 +128,7 @@ def test_late_colours_come_to_the_frames_after_them() -> None:
 
 def test_a_cut_and_the_end_cancel_what_nobody_needs_any_more() -> None:
     network = Slow(looks=1000)
-    list(live(network).colorize([*frames(5, 0), *frames(5, 1)]))
+    list(live(network).colorize([*frames(5, 0), *frames(5, 1)], live=True))
     waited = [answer.waited for answer in network.submitted]
     assert waited == [True, False, True, False]
     assert [answer.cancelled for answer in network.submitted] == [False, True, False, True]
@@ -141,23 +140,21 @@ def test_elsewhere_every_frame_waits_for_its_own(without: str) -> None:
     colorizer = live(network, every=1 if without == "key frames" else 4)
     if without == "background":
         network.in_background = False  # type: ignore[misc]
-    if without == "live":
-        colorizer.overlap = 1
-    list(colorizer.colorize(frames(12)))
+    list(colorizer.colorize(frames(12), live=without != "live"))
     assert all(answer.waited for answer in network.submitted)
     assert len({answer.size for answer in network.submitted}) == 1
 
 
 def test_an_error_in_the_background_is_an_error() -> None:
     class Failing(Slow):
-        def submit(self, L: NDArray[np.float32]) -> Answer:
-            answer = super().submit(L)
+        def submit(self, inputs: Inputs) -> Answer:
+            answer = super().submit(inputs)
             if len(self.submitted) == 2:
                 answer.result = _fail  # type: ignore[method-assign]
             return answer
 
     with pytest.raises(RuntimeError, match="broke"):
-        list(live(Failing(looks=1)).colorize(frames(12)))
+        list(live(Failing(looks=1)).colorize(frames(12), live=True))
 
 
 def _fail() -> NDArray[np.float32]:
@@ -200,24 +197,24 @@ def test_a_busy_network_is_asked_for_a_new_shot_only() -> None:
 
 def test_the_distance_leaves_a_busy_network_time() -> None:
     key_frames = KeyFrames(1)
-    degrade = Degrade(key_frames, limit_seconds=LIMIT, skips=True)
+    tempo = Tempo(key_frames, limit_seconds=LIMIT, skips=True)
     for _ in range(4):
-        degrade.arrived(0.19)
+        tempo.arrived(0.19)
         for _ in range(12):
-            assert degrade.frame(0.02, None, PERIOD) is None
+            assert tempo.frame(0.02, None, PERIOD) is None
     assert key_frames.every == round(0.19 / (BUSY * PERIOD) + 0.5)
 
 
 def test_an_inference_in_the_background_may_take_longer_than_a_frame_may_be_late() -> None:
     key_frames = KeyFrames(LONGEST)
-    degrade = Degrade(key_frames, limit_seconds=LIMIT, skips=True)
+    tempo = Tempo(key_frames, limit_seconds=LIMIT, skips=True)
 
     def steps(network: float) -> list[str]:
         names = []
         for _ in range(5):
-            degrade.arrived(network * degrade.area_share)
+            tempo.arrived(network * tempo.area_share)
             for _ in range(12):
-                step = degrade.frame(0.02, None, PERIOD)
+                step = tempo.frame(0.02, None, PERIOD)
                 names += [step.name] if step is not None else []
         return names
 
@@ -226,31 +223,22 @@ def test_an_inference_in_the_background_may_take_longer_than_a_frame_may_be_late
     assert steps(0.3) == []
 
 
-def one_frame(work: float, network: float) -> Stats:
-    stats = Stats()
-    stats.spent("infer", network)
-    stats.spent("chroma", work - network)
-    return stats
-
-
 def test_a_network_that_is_far_too_slow_is_known_before_the_first_frame() -> None:
     key_frames = KeyFrames(1)
-    degrade = Degrade(key_frames, limit_seconds=LIMIT)
-    degrade.expect(one_frame(0.15, 0.14), PERIOD)
+    tempo = Tempo(key_frames, limit_seconds=LIMIT)
+    tempo.expect(0.15, 0.14, PERIOD)
     assert key_frames.every == 6
-    stats = Stats()
-    degrade.watch(stats)
-    ((_, step),) = stats.steps
+    step = tempo.frame(0.01, None, None)
+    assert step is not None
     assert step.name == "key frames"
     assert "the network 140 ms of it" in step.message
-    degrade.watch(stats)
-    assert len(stats.steps) == 1
+    assert tempo.frame(0.01, None, None) is None
 
 
 def test_what_may_keep_up_or_was_chosen_is_not_judged_ahead() -> None:
     for work, options in ((0.05, {}), (0.15, {"fixed": True})):
         key_frames = KeyFrames(1)
-        Degrade(key_frames, limit_seconds=LIMIT, **options).expect(one_frame(work, 0.04), PERIOD)
+        Tempo(key_frames, limit_seconds=LIMIT, **options).expect(work, 0.04, PERIOD)
         assert key_frames.every == 1
 
 

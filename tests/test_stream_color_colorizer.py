@@ -12,7 +12,10 @@ import pytest
 from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.load import load
 from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.color.painter import Style
+from kinemacolor.stream.color.tempo import Tempo
 from kinemacolor.stream.media import Item
+from kinemacolor.stream.steady.keyframes import KeyFrames
 from kinemacolor.stream.steady.smoothing import make_steady
 
 from tests import media
@@ -140,3 +143,38 @@ def test_a_turned_film_is_shown_upright_and_coloured_where_it_lies(
     for plane, other in zip(media.planes_of(colored)[1:], media.planes_of(wanted)[1:], strict=True):
         difference = np.rot90(plane, turns).astype(int) - other
         assert np.abs(difference).max() <= 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Style(saturation=0.3),
+        Style(saturation=0),
+        Style(upsample="bilinear"),
+        Style(compare=True),
+    ],
+)
+def test_a_style_that_changes_while_running_is_painted_from_the_next_frame_on(
+    network: Backend, other: Style
+) -> None:
+    def twice(style: Style, then: Style) -> list[list[np.ndarray]]:
+        colorizer = Colorizer(network, style=style, overlap=0)
+        painted = colorizer.colorize([*frames(1), *frames(1)])
+        codes = [media.planes_of(next(painted))]
+        colorizer.style = then
+        return [*codes, media.planes_of(next(painted))]
+
+    usual, changed = twice(Style(), other)
+    assert not np.array_equal(usual[1], changed[1])
+    for plane, wanted in zip(changed, twice(other, other)[0], strict=True):
+        np.testing.assert_array_equal(plane, wanted)
+    if other.saturation == 0:
+        assert np.ptp(changed[1]) == 0
+
+
+def test_a_tempo_that_watches_changes_no_item(network: Backend) -> None:
+    items = [*frames(3), av.Packet(b"sound"), *frames(20)]
+    colorizer = Colorizer(network, tempo=Tempo(KeyFrames(1)))
+    out = list(colorizer.colorize(items))
+    assert len(out) == len(items)
+    assert out[3] is items[3]

@@ -16,8 +16,9 @@ from kinemacolor.engine.errors import EngineError
 from kinemacolor.engine.onnxruntime_backend import OnnxRuntimeBackend
 from kinemacolor.engine.spec import read_spec
 from kinemacolor.stream.color.colorizer import Colorizer
-from kinemacolor.stream.color.cuda_colorizer import CudaColorizer
+from kinemacolor.stream.color.cuda_painter import CudaPainter
 from kinemacolor.stream.color.frames import plane_view
+from kinemacolor.stream.color.painter import Style
 from kinemacolor.stream.errors import BadSink, BadSource
 from kinemacolor.stream.options import Options
 from kinemacolor.stream.run.assemble import make_colorizer
@@ -153,11 +154,10 @@ def compare_paths(
     surfaces = laid_out(grey, layout)
     before = [luma_codes(frame).copy() for frame in surfaces]
     device = FakeDevice()
-    cuda = CudaColorizer(
+    cuda = Colorizer(
         backend,
         steady=make_steady(steady),  # type: ignore[arg-type]
-        device=device,
-        launch=launch,
+        painter=CudaPainter(device=device, launch=launch),
     )
     colored = list(cuda.colorize(on_gpu(surfaces, device)))
     cuda.close()
@@ -194,7 +194,7 @@ def test_an_encoder_on_the_processor_gets_one_copy_in_a_format_it_takes(
     [frame] = frames(layout, 1)
     luma = luma_codes(frame).copy()
     device = FakeDevice()
-    cuda = CudaColorizer(backend, pix_fmts=takes, device=device, launch=launch)
+    cuda = Colorizer(backend, painter=CudaPainter(takes, device=device, launch=launch))
     [result] = cuda.colorize(on_gpu([frame], device))
     cuda.close()
     assert isinstance(result, av.VideoFrame)
@@ -208,7 +208,8 @@ def test_ten_bit_frames_are_never_cut_to_eight(
     launch: Callable[..., None], backend: OnnxRuntimeBackend
 ) -> None:
     device = FakeDevice()
-    cuda = CudaColorizer(backend, pix_fmts={"yuv420p"}, device=device, launch=launch)
+    painter = CudaPainter({"yuv420p"}, device=device, launch=launch)
+    cuda = Colorizer(backend, painter=painter)
     with pytest.raises(BadSink, match="takes no yuv420p10le"):
         list(cuda.colorize(on_gpu(frames("p010le", 1), device)))
     cuda.close()
@@ -218,7 +219,7 @@ def test_a_size_that_changes_on_the_way_is_followed(
     launch: Callable[..., None], backend: OnnxRuntimeBackend
 ) -> None:
     device = FakeDevice()
-    cuda = CudaColorizer(backend, device=device, launch=launch)
+    cuda = Colorizer(backend, painter=CudaPainter(device=device, launch=launch))
     small, large = frames("nv12", 1), frames("nv12", 1, width=320, height=240)
     results = list(cuda.colorize(on_gpu([*small, *large, *frames("nv12", 1)], device)))
     cuda.close()
@@ -231,7 +232,7 @@ def test_other_layouts_say_to_leave_the_option_out(
     launch: Callable[..., None], backend: OnnxRuntimeBackend, pix_fmt: str
 ) -> None:
     device = FakeDevice()
-    cuda = CudaColorizer(backend, device=device, launch=launch)
+    cuda = Colorizer(backend, painter=CudaPainter(device=device, launch=launch))
     with pytest.raises(BadSource, match="leave --hwaccel out"):
         list(cuda.colorize(on_gpu(frames(pix_fmt, 1), device)))
     device.default.synchronize()
@@ -242,7 +243,8 @@ def test_an_odd_picture_is_not_given_to_an_encoder_that_would_crop_it(
     launch: Callable[..., None], backend: OnnxRuntimeBackend
 ) -> None:
     device = FakeDevice()
-    cuda = CudaColorizer(backend, pix_fmts={"yuv420p"}, device=device, launch=launch)
+    painter = CudaPainter({"yuv420p"}, device=device, launch=launch)
+    cuda = Colorizer(backend, painter=painter)
     with pytest.raises(BadSink, match="191x108 with half-size chroma"):
         list(cuda.colorize(on_gpu(frames("nv12", 1, width=191), device)))
     cuda.close()
@@ -254,14 +256,14 @@ def test_a_gpu_that_is_too_full_is_one_line_and_leaks_nothing(
 ) -> None:
     """Room for the kernels, but not for what goes in and out of the network."""
     ample = FakeDevice()
-    cuda = CudaColorizer(backend, device=ample, launch=launch)
-    cuda.begin(CudaFrame(frames("nv12", 1)[0], ample))  # type: ignore[arg-type]
+    painter = CudaPainter(device=ample, launch=launch)
+    canvas = painter.look(CudaFrame(frames("nv12", 1)[0], ample), backend.spec)  # type: ignore[arg-type]
     needed = sum(memory.array.size for memory in ample.allocated.values())
-    height, width, _ = cuda._network_size(frames("nv12", 1)[0])
-    cuda.close()
-    assert cuda._L_host.size == cuda._ab_host.size == 0  # pinned memory goes with its context
+    height, width = canvas.L.shape
+    painter.close()
+    assert painter._buffers is None  # pinned memory goes with its context
     device = FakeDevice(needed - (1 if fails == "ab" else 8 * height * width + 1))
-    cuda = CudaColorizer(backend, device=device, launch=launch)
+    cuda = Colorizer(backend, painter=CudaPainter(device=device, launch=launch))
     with pytest.raises(EngineError, match="the GPU has no"):
         list(cuda.colorize(on_gpu(frames("nv12", 1), device)))
     cuda.close()
@@ -273,28 +275,57 @@ def test_every_auto_keeps_the_rate_on_the_gpu_too(
 ) -> None:
     device = FakeDevice()
     monkeypatch.setattr(device, "kernels", lambda cubin: launch, raising=False)
+    monkeypatch.setattr("kinemacolor.stream.color.cuda_painter.PyCudaDevice", lambda index: device)
     monkeypatch.setattr(
-        "kinemacolor.stream.color.cuda_colorizer.PyCudaDevice", lambda index: device
+        "kinemacolor.stream.color.cuda_painter.compile_kernels", lambda capability: b""
     )
     monkeypatch.setattr(
-        "kinemacolor.stream.color.cuda_colorizer.compile_kernels", lambda capability: b""
-    )
-    monkeypatch.setattr(
-        "kinemacolor.stream.color.cuda_colorizer.find_gpu",
+        "kinemacolor.stream.color.cuda_painter.find_gpu",
         lambda index: Gpu(0, "Stand-in", (9, 0), 1 << 30, (13, 0)),
     )
     source = open_source(SAMPLE)
     settings = Options.of(every="auto", hwaccel="cuda")
     colorizer = make_colorizer(backend, settings, source, NullSink())
-    assert isinstance(colorizer, CudaColorizer)
-    assert colorizer.pace is not None
+    assert isinstance(colorizer.painter, CudaPainter)
+    assert colorizer.tempo is not None
     colorizer.close()
     source.close()
 
 
 def test_compare_is_refused(launch: Callable[..., None], backend: OnnxRuntimeBackend) -> None:
+    device = FakeDevice()
+    painter = CudaPainter(device=device, launch=launch)
+    cuda = Colorizer(backend, painter=painter, style=Style(compare=True))
     with pytest.raises(BadSink, match="--compare does not work with --hwaccel cuda"):
-        CudaColorizer(backend, compare=True, device=FakeDevice(), launch=launch)
+        list(cuda.colorize(on_gpu(frames("nv12", 1), device)))
+    cuda.close()
+
+
+@pytest.mark.parametrize(
+    "other", [Style(saturation=0.3), Style(saturation=0), Style(upsample="bilinear")]
+)
+def test_a_style_that_changes_while_running_is_painted_from_the_next_frame_on(
+    launch: Callable[..., None], backend: OnnxRuntimeBackend, other: Style
+) -> None:
+    """It was part of what the kernels' buffers were made of, and looked at once."""
+
+    def twice(style: Style, then: Style) -> list[np.ndarray]:
+        device = FakeDevice()
+        painter = CudaPainter(device=device, launch=launch)
+        cuda = Colorizer(backend, painter=painter, style=style, overlap=0)
+        painted = cuda.colorize(on_gpu([*frames("nv12", 1), *frames("nv12", 1)], device))
+        first = chroma_codes(next(painted)).copy()
+        cuda.style = then
+        codes = [first, chroma_codes(next(painted)).copy()]
+        painted.close()  # type: ignore[attr-defined]
+        cuda.close()
+        return codes
+
+    usual, changed = twice(Style(), other)
+    assert not np.array_equal(usual, changed)
+    assert np.array_equal(changed, twice(other, other)[0])
+    if other.saturation == 0:
+        assert np.ptp(changed) == 0
 
 
 def test_dlpack_tells_address_shape_and_strides() -> None:
@@ -315,7 +346,7 @@ def test_dlpack_keeps_a_frames_memory_alive() -> None:
 @pytest.mark.needs_gpu
 def test_on_a_gpu_a_film_is_coloured_without_leaving_it(backend: OnnxRuntimeBackend) -> None:
     source = open_cuda_source(SAMPLE, duration_seconds=1)
-    cuda = CudaColorizer(backend)
+    cuda = Colorizer(backend, painter=CudaPainter())
     colored = [item for item in cuda.colorize(source) if isinstance(item, av.VideoFrame)]
     assert colored
     assert {frame.format.name for frame in colored} == {"cuda"}

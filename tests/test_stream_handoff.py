@@ -187,3 +187,31 @@ def test_a_signal_is_an_error_of_the_group_wherever_it_arrives() -> None:
             run_stages(channel, body=lambda channel=channel: hand_over(channel))  # type: ignore[misc]
         timer.join()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_reader_may_give_up_waiting() -> None:
+    channel: Channel[int] = Channel(2, drop_oldest=True)
+    assert channel.take(0.01) is None
+    assert not channel.closed_within(0.01)
+    channel.put(1)
+    assert channel.take(SOON) == 1
+    channel.put(2)
+    channel.close()
+    assert channel.closed_within(SOON)
+    assert channel.take(SOON) == 2
+    with pytest.raises(EOFError):
+        channel.take(SOON)
+
+
+def test_a_writer_goes_on_when_an_item_was_taken() -> None:
+    channel: Channel[int] = Channel(1)
+    channel.put(1)
+
+    def produce() -> None:
+        with channel:
+            channel.put(2)
+
+    with StageGroup(channel) as group:
+        group.start(produce)
+        assert channel.take(SOON) == 1
+        assert channel.take(SOON) == 2

@@ -17,7 +17,7 @@ from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.command.progress import status
 from kinemacolor.stream.measure.latency import Latency
 from kinemacolor.stream.measure.stats import Stats
-from kinemacolor.stream.media import Item
+from kinemacolor.stream.media import Item, Source
 from kinemacolor.stream.pipeline import run
 from kinemacolor.stream.run.progress import Progress
 from kinemacolor.stream.sinks.null import NullSink
@@ -104,7 +104,7 @@ def test_a_slow_sink_never_leaves_a_backlog(network: Backend) -> None:
     assert latency.recent_ms()["p95"] < 1000
 
 
-class Changing:
+class Changing(Source):
     """A live source whose picture changes its size."""
 
     live = True

@@ -8,10 +8,9 @@ from fractions import Fraction
 
 import av
 import pytest
-from kinemacolor.stream.color.degrade import Step
 from kinemacolor.stream.errors import StreamError
 from kinemacolor.stream.measure.latency import Latency
-from kinemacolor.stream.measure.stats import Stats
+from kinemacolor.stream.measure.stats import Stats, Step
 from kinemacolor.stream.sources.open import open_source
 
 pytest.importorskip("prometheus_client")

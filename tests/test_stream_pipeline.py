@@ -18,7 +18,9 @@ import av.error
 import numpy as np
 import pytest
 from kinemacolor.engine.load import load
+from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.color.host_painter import HostCanvas, HostPainter
 from kinemacolor.stream.errors import SourceError, StreamError
 from kinemacolor.stream.media import Item
 from kinemacolor.stream.pipeline import run
@@ -68,16 +70,16 @@ class FailingSink:
         return None
 
 
-class FailingColorizer(Colorizer):
+class FailingPainter(HostPainter):
     """Out of memory at the fifth frame."""
 
     begun = 0
 
-    def begin(self, frame: av.VideoFrame) -> Any:
+    def look(self, frame: av.VideoFrame, spec: ModelSpec) -> HostCanvas:
         self.begun += 1
         if self.begun == 5:
             raise Trouble("colorizer")
-        return super().begin(frame)
+        return super().look(frame, spec)
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_a_stage_that_fails_stops_all_and_is_raised_once(
     kind = FailingSource if stage == "source" else ContainerSource
     source = kind(str(clip), av.open(str(clip)))
     sink: Any = FailingSink() if stage == "sink" else open_sink("null:", source)
-    colorizer = (FailingColorizer if stage == "colorizer" else Colorizer)(network)
+    colorizer = Colorizer(network, painter=FailingPainter() if stage == "colorizer" else None)
     try:
         with pytest.raises(Trouble, match=stage) as caught:
             run(source, colorizer, sink)

@@ -98,7 +98,7 @@ def test_picture_arrives_in_time_and_sound_as_it_was(server: RtmpServer, film: P
 @needs_nginx
 def test_a_server_that_went_away_is_found_again(server: RtmpServer, film: Path) -> None:
     source = open_source(film, live=LiveOptions(realtime=True, loop=True), duration_seconds=20)
-    sink = open_push_sink(server.url, source, options=EncodeOptions(preset="ultrafast"))
+    sink = open_push_sink(parse_sink(server.url), source, options=EncodeOptions(preset="ultrafast"))
     pusher: Any = sink.publisher
     written = back = 0
     for item in source:
@@ -178,7 +178,7 @@ def test_sound_becomes_aac_without_a_gap_at_its_time(tmp_path: Path) -> None:
 @needs_nginx
 def test_a_picture_that_changes_its_size_is_followed(server: RtmpServer) -> None:
     source = open_source("test:160x120@25#1")
-    sink = open_push_sink(server.url, source, options=EncodeOptions(preset="ultrafast"))
+    sink = open_push_sink(parse_sink(server.url), source, options=EncodeOptions(preset="ultrafast"))
     for number, (width, height) in enumerate([(160, 120)] * 3 + [(96, 70)] * 3):
         frame = av.VideoFrame(width, height, "yuv420p")
         frame.pts, frame.time_base = 3600 * number, Fraction(1, 90000)

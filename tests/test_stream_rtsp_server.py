@@ -12,7 +12,14 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from kinemacolor.stream.rtsp import BadMedia, CannotServe, Credentials, Limits, RtspServer
+from kinemacolor.stream.rtsp import (
+    AudioTrack,
+    BadMedia,
+    CannotServe,
+    Credentials,
+    Limits,
+    RtspServer,
+)
 from kinemacolor.stream.rtsp.nal import split_annex_b
 
 from tests.rtsp_peer import Client, Clip, Publisher, depacketize_h264, digest, encode_clip
@@ -292,7 +299,7 @@ def test_without_udp_only_tcp_is_offered(clip: Clip) -> None:
 
 def test_opus_is_described_and_sent() -> None:
     with RtspServer(port=0) as server, Client(server) as client:
-        server.set_audio("opus", sample_rate=48_000, channels=1)
+        server.set_audio(AudioTrack("opus", b"", 48_000, 1))
         assert b"opus/48000/2" in client.request("DESCRIBE").body
         assert client.setup(1).status == 200
         assert client.request("PLAY").status == 200
@@ -544,7 +551,7 @@ def test_wrong_media_is_refused_at_the_publisher() -> None:
         with pytest.raises(BadMedia, match="before set_audio"):
             server.publish_audio(b"abc", 0.0)
         with pytest.raises(BadMedia, match="AudioSpecificConfig"):
-            server.set_audio("aac", sample_rate=48_000, channels=2)
+            server.set_audio(AudioTrack("aac", b"", 48_000, 2))
         server.set_video()
         with pytest.raises(BadMedia, match="no NAL unit"):
             server.publish_video(b"rubbish", 0.0, True)
@@ -578,7 +585,7 @@ def test_closing_says_goodbye_and_ends_every_thread(clip: Clip) -> None:
 def test_publishing_after_the_end_is_an_error() -> None:
     server = RtspServer(port=0)
     with server:
-        server.set_audio("opus", sample_rate=48_000, channels=2)
+        server.set_audio(AudioTrack("opus", b"", 48_000, 2))
     with pytest.raises(CannotServe, match="not running"):
         server.publish_audio(b"x", 0.0)
     with pytest.raises(CannotServe, match="started before"):

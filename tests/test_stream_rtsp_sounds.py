@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from kinemacolor.stream.address import parse_source
 from kinemacolor.stream.options import LiveOptions
-from kinemacolor.stream.rtsp import AudioCodec, RtspServer
+from kinemacolor.stream.rtsp import AudioTrack, RtspServer
 from kinemacolor.stream.rtsp.nal import IDR, SLICE, split_annex_b
+from kinemacolor.stream.rtsp.tracks import AudioCodec
 from kinemacolor.stream.sinks.open import open_sink
 from kinemacolor.stream.sinks.publish import PublishSink
 from kinemacolor.stream.sources.network import open_network_source
@@ -92,7 +93,7 @@ class Sounding(Publisher):
         raise AssertionError("not sent")
 
     def __enter__(self) -> Sounding:
-        self._server.set_audio(self.codec, sample_rate=self.rate, channels=self.channels)
+        self._server.set_audio(AudioTrack(self.codec, b"", self.rate, self.channels))
         self._server.set_video(self._clip.video_extradata)
         self._thread.start()
         return self

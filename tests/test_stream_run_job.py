@@ -23,22 +23,22 @@ def test_an_empty_name_is_not_the_current_folder(tmp_path: Path) -> None:
     make(tmp_path, "film.mkv")
     with contextlib.chdir(tmp_path):
         with pytest.raises(BadSource, match="a source is an empty name"):
-            plan_jobs([""], None)
+            plan_jobs([""])
         with pytest.raises(BadSource, match="a source is an empty name"):
-            plan_jobs(["film.mkv", ""], "out")
+            plan_jobs(["film.mkv", ""], ["out"])
         with pytest.raises(BadSink, match="the output is an empty name"):
-            plan_jobs(["film.mkv"], "")
+            plan_jobs(["film.mkv"], [""])
     assert not (tmp_path / "out").exists()
 
 
 def test_a_file_url_is_planned_as_the_file(tmp_path: Path) -> None:
     film = make(tmp_path, "film.mkv") / "film.mkv"
-    assert plan_jobs([film.as_uri()], None) == [Job.of(str(film), str(tmp_path / "film-color.mkv"))]
+    assert plan_jobs([film.as_uri()]) == [Job.of(str(film), str(tmp_path / "film-color.mkv"))]
 
 
 def test_an_unknown_kind_of_source_is_said_so() -> None:
     with pytest.raises(BadSource, match="there is no source foo://; a file, a folder"):
-        plan_jobs(["foo://bar"], None)
+        plan_jobs(["foo://bar"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX")
@@ -46,8 +46,8 @@ def test_a_pipe_has_no_name_for_its_colours(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(BadSink, match="say with -o"):
-        plan_jobs([str(pipe)], None)
-    assert plan_jobs([str(pipe)], "x.mkv") == [Job.of(str(pipe), "x.mkv")]
+        plan_jobs([str(pipe)])
+    assert plan_jobs([str(pipe)], ["x.mkv"]) == [Job.of(str(pipe), "x.mkv")]
 
 
 def test_every_film_and_picture_of_a_folder(
@@ -57,9 +57,9 @@ def test_every_film_and_picture_of_a_folder(
     names += ["j.OGV", "k.mkv", "l.jpg"]
     make(tmp_path, *names, "notes.txt", "sound.flac")
     with caplog.at_level("INFO"):
-        jobs = plan_jobs([str(tmp_path)], None)
-    assert [Path(job.source).name for job in jobs] == names
-    sinks = [Path(job.sink).name for job in jobs]
+        jobs = plan_jobs([str(tmp_path)])
+    assert [Path(job.source.text).name for job in jobs] == names
+    sinks = [Path(job.sinks[0].text).name for job in jobs]
     assert sinks[0] == "a-color.mkv"
     assert sinks[-2:] == ["k-color.mkv", "l-color.jpg"]
     assert "2 skipped: files that are no film and no picture" in caplog.text
@@ -72,8 +72,8 @@ def test_a_folder_does_not_colour_its_own_results(
     make(tmp_path, "film-color.partial.mkv", "film-color.partial-2.mkv")
     make(tmp_path, "two.mpg", "two.mkv", "two.mpg-color.mkv")
     with caplog.at_level("INFO"):
-        jobs = plan_jobs([str(tmp_path)], "null:")
-    assert [Path(job.source).name for job in jobs] == [
+        jobs = plan_jobs([str(tmp_path)], ["null:"])
+    assert [Path(job.source.text).name for job in jobs] == [
         "alone-color.mkv",  # nothing here that it was made of
         "film.mkv",
         "tape.avi",
@@ -86,12 +86,14 @@ def test_a_folder_does_not_colour_its_own_results(
 def test_films_of_one_name_get_two(tmp_path: Path) -> None:
     """One such pair refused the whole folder, or the second film took the first one's place."""
     make(tmp_path, "film.mpg", "film.mkv", "film.mp4", "other.avi", "other.wmv", "third.avi")
-    beside = [Path(job.sink).name for job in plan_jobs([str(tmp_path)], None)]
+    beside = [Path(job.sinks[0].text).name for job in plan_jobs([str(tmp_path)])]
     assert beside == [
         *("film-color.mkv", "film-color.mp4", "film.mpg-color.mkv"),
         *("other.avi-color.mkv", "other.wmv-color.mkv", "third-color.mkv"),
     ]
-    into = [Path(job.sink).name for job in plan_jobs([str(tmp_path)], str(tmp_path / "out"))]
+    into = [
+        Path(job.sinks[0].text).name for job in plan_jobs([str(tmp_path)], [str(tmp_path / "out")])
+    ]
     assert into == [
         *("film.mkv", "film.mp4", "film.mpg.mkv"),
         *("other.avi.mkv", "other.wmv.mkv", "third.mkv"),
@@ -101,11 +103,11 @@ def test_films_of_one_name_get_two(tmp_path: Path) -> None:
 def test_an_output_folder_may_have_a_colon_in_its_name(tmp_path: Path) -> None:
     make(tmp_path, "a.mkv", "b.mkv")
     with pytest.raises(BadSink, match="need an output folder"):
-        plan_jobs([str(tmp_path)], "rtsp://host/live")
+        plan_jobs([str(tmp_path)], ["rtsp://host/live"])
     folder = tmp_path / "tape 12:30"
     folder.mkdir()
-    jobs = plan_jobs([str(tmp_path)], str(folder))
-    assert [Path(job.sink).parent for job in jobs] == [folder, folder]
+    jobs = plan_jobs([str(tmp_path)], [str(folder)])
+    assert [Path(job.sinks[0].text).parent for job in jobs] == [folder, folder]
 
 
 def test_two_sources_never_write_one_file(tmp_path: Path) -> None:
@@ -114,8 +116,8 @@ def test_two_sources_never_write_one_file(tmp_path: Path) -> None:
         make(tmp_path / name, "film.mkv")
     folders = [str(tmp_path / name) for name in ("a", "b")]
     with pytest.raises(BadSink, match="would both become"):
-        plan_jobs(folders, str(tmp_path / "out"))
-    assert len(plan_jobs(folders, None)) == 2
+        plan_jobs(folders, [str(tmp_path / "out")])
+    assert len(plan_jobs(folders)) == 2
     film = str(tmp_path / "a" / "film.mkv")
     with pytest.raises(BadSink, match="would both become"):
-        plan_jobs([film, film], None)
+        plan_jobs([film, film])

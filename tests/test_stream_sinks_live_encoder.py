@@ -13,6 +13,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from kinemacolor.stream.address import parse_sink
 from kinemacolor.stream.color.frames import plane_view
 from kinemacolor.stream.errors import BadSink
 from kinemacolor.stream.rtsp import Limits, RtspServer
@@ -125,7 +126,7 @@ def test_a_viewer_that_stalled_is_given_a_key_frame_again() -> None:
 @pytest.mark.parametrize("uri", ["hls:out", "rtmp://host/app/key", "rtsp://host/live", "film.mp4"])
 def test_where_nobody_can_ask_for_a_key_frame_it_is_refused(uri: str) -> None:
     with pytest.raises(BadSink, match="rtsp://@ and mpegts:- outputs alone"):
-        check_intra_refresh(uri)
+        check_intra_refresh(parse_sink(uri))
 
 
 def test_other_encoders_are_refused() -> None:

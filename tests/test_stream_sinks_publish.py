@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.load import load
-from kinemacolor.stream.address import parse_source
+from kinemacolor.stream.address import parse_sink, parse_source
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.color.frames import plane_view
 from kinemacolor.stream.errors import BadSink, SinkError
@@ -91,7 +91,9 @@ def test_a_film_as_if_live_is_seen_in_colour_with_its_sound(
 
 def test_a_picture_that_changes_its_size_is_followed() -> None:
     source = open_source("test:160x120@25#1")
-    sink = open_serve_sink("rtsp://@:0/x", source, options=EncodeOptions(preset="ultrafast"))
+    sink = open_serve_sink(
+        parse_sink("rtsp://@:0/x"), source, options=EncodeOptions(preset="ultrafast")
+    )
     sizes: list[tuple[int, int]] = []
     units = []
     publish = sink.publisher.publish_video
@@ -117,14 +119,16 @@ def test_a_picture_that_changes_its_size_is_followed() -> None:
 
 def test_a_taken_port_and_a_codec_that_no_player_takes_are_errors() -> None:
     source = open_source("test:64x48@25#1")
-    sink = open_serve_sink("rtsp://@:0/live", source)
+    sink = open_serve_sink(parse_sink("rtsp://@:0/live"), source, options=EncodeOptions())
     assert isinstance(sink.publisher, RtspServer)
     with pytest.raises(CannotServe, match="cannot serve"):
-        open_serve_sink(f"rtsp://@:{sink.publisher.port}/live", source)
+        open_serve_sink(
+            parse_sink(f"rtsp://@:{sink.publisher.port}/live"), source, options=EncodeOptions()
+        )
     with pytest.raises(BadSink, match=r"H\.264"):
-        open_serve_sink("rtsp://@:0/live", source, options=EncodeOptions(codec="hevc"))
+        open_serve_sink(parse_sink("rtsp://@:0/live"), source, options=EncodeOptions(codec="hevc"))
     with pytest.raises(BadSink, match="PORT"):
-        open_serve_sink("rtsp://@:many/live", source)
+        open_serve_sink(parse_sink("rtsp://@:many/live"), source, options=EncodeOptions())
     sink.abandon(keep=False)
     source.close()
 

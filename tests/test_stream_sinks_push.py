@@ -118,7 +118,7 @@ def test_a_login_is_answered_and_a_wrong_one_is_an_error(recorder: Recorder, fil
 def test_a_server_that_went_away_is_found_again(recorder: Recorder, film: Path) -> None:
     source = open_source(film, live=LiveOptions(realtime=True, loop=True), duration_seconds=20)
     url = f"rtsp://127.0.0.1:{recorder.port}/push"
-    sink = open_push_sink(url, source, options=EncodeOptions(preset="ultrafast"))
+    sink = open_push_sink(parse_sink(url), source, options=EncodeOptions(preset="ultrafast"))
     pusher: Any = sink.publisher
     written = back = 0
     for item in source:
@@ -155,7 +155,7 @@ def test_a_server_that_says_nothing_is_an_error_in_time(address: str) -> None:
     source = open_source("test:64x48@25#1")
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = address.format(f"127.0.0.1:{deaf.getsockname()[1]}")
-        sink = open_push_sink(url, source, timeout_seconds=0.2)
+        sink = open_push_sink(parse_sink(url), source, options=EncodeOptions(), timeout_seconds=0.2)
         frame = av.VideoFrame(64, 48, "yuv420p")
         frame.pts, frame.time_base = 0, Fraction(1, 90000)
         with pytest.raises(SinkError, match=r"no answer within 0\.2 s") as caught:

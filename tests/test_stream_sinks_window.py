@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import time
@@ -15,12 +16,16 @@ import cv2
 import numpy as np
 import pytest
 from kinemacolor.stream.errors import BadSink
+from kinemacolor.stream.handoff import Stopped
 from kinemacolor.stream.sinks.open import open_sink
 from kinemacolor.stream.sinks.window import WindowSink
 from kinemacolor.stream.sinks.window_view import HEAD, View, read_picture
 from kinemacolor.stream.sources.open import open_source
 
+from tests import media
+from tests.command import TIMEOUT_SECONDS, command_line, environment
 from tests.media import frame_from_planes
+from tests.models import write_model
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def test_a_key_closes_the_window_and_ends_the_run(
     assert isinstance(sink, WindowSink)
     script = "search --sync --name kinemacolor key c sleep 1 key s sleep 1 key q"
     typist = subprocess.Popen(["xdotool", *script.split()], stdout=subprocess.DEVNULL)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped):
         show_for(sink, 30)
     sink.finish()
     assert typist.wait() == 0
@@ -79,6 +84,26 @@ def show_for(sink: WindowSink, seconds: float) -> None:
         sink.write(red(number))
         time.sleep(0.04)
         number += 1
+
+
+def test_the_command_ends_as_stopped_when_its_window_is_closed(screen: str, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "tiny.onnx")
+    arguments = ("test:64x48@25#600", "-o", "window:", "-o", "out.mkv", "--realtime")
+    options = ("--model", model, "--backend", "onnxruntime", "--report", "report.json")
+    command = subprocess.Popen(
+        command_line(*arguments, *options),
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    script = "search --sync --name kinemacolor sleep 1 key q"
+    subprocess.run(["xdotool", *script.split()], stdout=subprocess.DEVNULL, check=True)
+    _, said = command.communicate(timeout=TIMEOUT_SECONDS)
+    assert command.returncode == 130, said
+    assert said.splitlines()[-1] == "stopped"
+    assert json.loads((tmp_path / "report.json").read_text())["ended"] == "stopped"
+    assert media.read_frames(tmp_path / "out.mkv")
 
 
 def test_a_window_of_a_film_closes_with_it(screen: str) -> None:

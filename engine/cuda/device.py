@@ -47,21 +47,21 @@ class Device(Protocol):
         ...
 
     def cuda_stream(self, *, blocking: bool = False) -> Any:
-        """A new cuda_stream: has `handle`, `synchronize()` and `wait_for_event(event)`.
+        """Returns a new cuda_stream with `handle`, `synchronize()` and `wait_for_event(event)`.
 
         Args:
-            blocking: it runs after what is in the default stream, where FFmpeg works; while it
-                is recorded, nobody may use the default stream (CUDA error 906).
+            blocking: the cuda_stream runs after what is in the default stream, where FFmpeg
+                works. While it is recorded, the default stream must not be used (CUDA error 906).
         """
         ...
 
     def event(self) -> Event: ...
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Page-locked host memory, which copies need in order to run beside kernels."""
+        """Returns page-locked host memory, which copies need in order to run beside kernels."""
         ...
 
     def alloc(self, size_bytes: int) -> Any:
-        """Device memory; `int()` is its address. Raises OutOfDeviceMemory."""
+        """Returns device memory; `int()` gives its address. Raises OutOfDeviceMemory."""
         ...
 
     def free(self, memory: Any) -> None: ...
@@ -174,7 +174,7 @@ class PyCudaDevice:
 
 
 class DriverGraph:
-    """A CUDA graph by way of the driver's own calls: PyCUDA has none for graphs."""
+    """A CUDA graph, by calls of the driver itself: PyCUDA has none for graphs."""
 
     _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 

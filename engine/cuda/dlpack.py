@@ -37,7 +37,7 @@ class _DLTensor(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Tensor:
-    """A view of somebody's memory; valid as long as it lives, since it holds the capsule."""
+    """Where a tensor lies. Its memory lives as long as this object, which holds the capsule."""
 
     address: int
     shape: tuple[int, ...]
@@ -49,7 +49,7 @@ class Tensor:
 
 
 def read(exporter: Exporter) -> Tensor:
-    """Asks an object for its memory. Raises EngineError when it lies in no one place."""
+    """Returns where an object's memory lies. Raises EngineError if it has none."""
     capsule = exporter.__dlpack__()
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]

@@ -96,7 +96,7 @@ def gpu_count(*, library: str = LIBRARY) -> int:
 
 
 def missing_library(unit: str) -> str | None:
-    """What the driver lacks for NVDEC or NVENC, and how a container gets it; None where all is."""
+    """Returns what the driver lacks for NVDEC or NVENC, and how to get it; None if nothing."""
     try:
         ctypes.CDLL(_VIDEO[unit])
     except OSError:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from kinemacolor.engine.color import Encoding
 from kinemacolor.engine.cuda.device import Device
 from kinemacolor.engine.errors import BackendUnavailable, EngineError
+from kinemacolor.engine.outputs import replacing
 from kinemacolor.engine.tensorrt.cache import default_folder
 from numpy.typing import NDArray
 
@@ -69,9 +68,7 @@ class ChromaRules:
     levels: int
     ab_step: float  # CIELAB units from one column of the table to the next
     ab_origin: float  # the column of a = 0
-    radius: int  # of the guided filter's windows, in cells; -1 enlarges ab without a guide
-    epsilon: float
-    saturation: float = 1.0
+    epsilon: float  # of the guided filter
 
 
 class FrameKernels:
@@ -128,9 +125,22 @@ class FrameKernels:
         self._launch("extract_L", grid, (256, 1, 1), arguments, self._cuda_stream)
 
     def write_chroma(
-        self, luma: Surface, ab_address: int, ab_size: tuple[int, int], cb: Surface, cr: Surface
+        self,
+        luma: Surface,
+        ab_address: int,
+        ab_size: tuple[int, int],
+        cb: Surface,
+        cr: Surface,
+        *,
+        radius: int,
+        saturation: float = 1.0,
     ) -> None:
-        """Writes the chroma of a frame, from its own luma and ab (2, *ab_size) float32."""
+        """Writes the chroma of a frame, from its own luma and ab (2, *ab_size) float32.
+
+        Args:
+            radius: of the guided filter's windows, in cells; -1 enlarges ab without a guide.
+            saturation: multiplies ab.
+        """
         rules = self._rules
         height, width = ab_size
         assert _area(ab_size) <= _area(self.network_size)
@@ -143,17 +153,17 @@ class FrameKernels:
             ab_size,
             _address(self._small),
             np.uint64(ab_address),
-            _address(self._fits if rules.radius >= 0 else self._model),
+            _address(self._fits if radius >= 0 else self._model),
             *sides,
-            np.int32(rules.radius),
+            np.int32(radius),
             top,
-            np.float32(rules.saturation / rules.ab_step),
+            np.float32(saturation / rules.ab_step),
             np.float32(rules.ab_origin),
             np.float32(rules.epsilon),
         )
-        if rules.radius >= 0:
+        if radius >= 0:
             buffers = (_address(self._fits), _address(self._model))
-            self._run("average_windows", ab_size, *buffers, *sides, np.int32(rules.radius))
+            self._run("average_windows", ab_size, *buffers, *sides, np.int32(radius))
         self._run(
             "write_chroma",
             (cb.height, cb.width),
@@ -229,14 +239,12 @@ def compile_kernels(
         )
     log.info("compiling the GPU kernels for %s", arch)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        cubin = Path(work) / "kernels.cubin"
+    with replacing(kept) as cubin:
         command = [found, "-cubin", f"-arch={arch}", "-O3", "-o", str(cubin), str(SOURCE)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())[:400]
             raise EngineError(f"{compiler} cannot compile the GPU kernels for {arch}: {said}")
-        os.replace(cubin, kept)
     return kept.read_bytes()
 
 

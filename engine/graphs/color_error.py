@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 from kinemacolor.engine.color import ciede2000, luma_to_L
+from kinemacolor.engine.graphs.edit import set_nodes
 from kinemacolor.engine.graphs.fp16 import tensor_types
 from kinemacolor.engine.onnxruntime_backend import OnnxRuntimeBackend
 from kinemacolor.engine.spec import ModelSpec
@@ -82,7 +83,7 @@ def sample_pictures(height: int, width: int) -> list[NDArray[np.float32]]:
 
 
 def with_roundings(fp16: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph in float32, where every tensor that was float16 is rounded to it."""
+    """Returns the graph in float32, with every tensor that was float16 rounded to it."""
     types = tensor_types(fp16)
     model = onnx.ModelProto()
     model.CopyFrom(fp16)
@@ -104,9 +105,7 @@ def with_roundings(fp16: onnx.ModelProto) -> onnx.ModelProto:
             node.output[i] = exact
             nodes.append(onnx.helper.make_node("Cast", [exact], [half], to=TensorProto.FLOAT16))
             nodes.append(onnx.helper.make_node("Cast", [half], [name], to=TensorProto.FLOAT))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    del graph.value_info[:]
+    set_nodes(graph, nodes)
     return model
 
 

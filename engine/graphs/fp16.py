@@ -1,4 +1,4 @@
-"""An FP32 ONNX graph to a strongly typed FP16 one: TensorRT takes its precisions from the graph.
+"""Converts an FP32 ONNX graph to strongly typed FP16: TensorRT reads its precisions from the graph.
 
 Islands stay in FP32: what scales L before the first convolution, softmax, the annealed mean
 that ends in ab, and normalisations. Inputs and outputs stay float32, as the contract says.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from kinemacolor.engine.errors import BadModel
+from kinemacolor.engine.graphs.edit import links, set_nodes
 from onnx import TensorProto, numpy_helper
 
 # Changes whenever the graph that comes out changes: part of every plan's key.
@@ -113,13 +114,7 @@ class _Retyping:
         """Writes the nodes back, and drops weights that nobody reads any more."""
         for value in self._graph.output:
             self._as_single(value.name)
-        del self._graph.node[:]
-        self._graph.node.extend(self._nodes)
-        del self._graph.value_info[:]
-        used = {name for node in self._nodes for name in node.input}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
+        set_nodes(self._graph, self._nodes)
 
     def _as_single(self, name: str) -> None:
         if name and name not in self._single:
@@ -149,15 +144,10 @@ def _half_weight(tensor: onnx.TensorProto) -> onnx.TensorProto:
 
 
 def fp32_islands(model: onnx.ModelProto) -> frozenset[str]:
-    """The names of the nodes that must compute in FP32."""
+    """Returns the names of the nodes that must compute in FP32."""
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    maker = {name: node for node in graph.node for name in node.output}
-    takers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            takers.setdefault(name, []).append(node)
-
+    maker, takers = links(graph)
     names = {n.name for n in graph.node if n.op_type in _NORMALISATIONS | _EXPONENTIALS}
 
     def head(node: onnx.NodeProto) -> bool:
@@ -201,7 +191,7 @@ def check_fp16(model: onnx.ModelProto) -> None:
 
 
 def tensor_types(model: onnx.ModelProto) -> dict[str, int]:
-    """The element type of every tensor of the graph, by name."""
+    """Returns the element type of every tensor of the graph, by name."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     types = {tensor.name: tensor.data_type for tensor in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
@@ -222,7 +212,7 @@ def _few_outputs(node: onnx.NodeProto, weight: onnx.TensorProto | None) -> bool:
 
 
 def _unpack_weights(graph: onnx.GraphProto) -> None:
-    """Weights stored as float16 with a Cast behind them become plain float32 weights."""
+    """Makes plain float32 weights of those stored as float16 with a Cast behind them."""
     stored = {tensor.name: tensor for tensor in graph.initializer}
     unpacked = [
         node

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from kinemacolor.engine.errors import BadModel
+from kinemacolor.engine.graphs.edit import set_nodes
 from onnx import TensorProto, helper, numpy_helper
 
 # Changes whenever the graph that comes out changes: part of every plan's key.
@@ -23,7 +24,7 @@ def is_quantized(model: onnx.ModelProto) -> bool:
 def to_symmetric(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns the same graph with signed activations, zero at zero.
 
-    Where the unsigned codes began at zero they also cut what is negative: a Relu does that now.
+    Unsigned codes that begin at zero also cut negative values; a Relu does that instead.
 
     Raises BadModel when the scale of an activation is no constant.
     """
@@ -55,11 +56,5 @@ def to_symmetric(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type == "QuantizeLinear" and not point.any():
             node.input[0] = f"{source}_positive_{len(nodes)}"
             nodes.insert(-1, helper.make_node("Relu", [source], [node.input[0]]))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    del graph.value_info[:]  # types of codes, some of which are others now
+    set_nodes(graph, nodes)
     return made

@@ -1,7 +1,7 @@
-"""Runs a model in TensorRT on an NVIDIA GPU: micro-batches, two of them under way at a time.
+"""Runs a model in TensorRT on an NVIDIA GPU, in small batches, two of them at a time.
 
-No GPU has run this yet. Every line of its buffer and batch handling is tested with a stand-in
-runtime that executes lazily, so that a missing wait gives wrong colours there, too.
+No GPU has run this yet. Buffers and batches are tested with a stand-in runtime that executes as
+late as it may, so that a missing wait gives wrong colours there, too.
 """
 
 from __future__ import annotations
@@ -9,28 +9,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
+from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.cuda.device import Device, OutOfDeviceMemory, PyCudaDevice, import_pycuda
-from kinemacolor.engine.cuda.driver import Gpu, check_driver, find_gpu
+from kinemacolor.engine.cuda.driver import check_driver, find_gpu
 from kinemacolor.engine.errors import BackendUnavailable
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.engine.tensorrt.build import (
     MODULES,
-    EnginePrecision,
     OnProgress,
-    Profile,
     cuda_major,
     load_tensorrt,
     make_logger,
     module_name,
-    precision_for,
-    profile_for,
 )
-from kinemacolor.engine.tensorrt.cache import PlanCache, PlanKey
+from kinemacolor.engine.tensorrt.cache import PlanCache
 from kinemacolor.engine.tensorrt.engine import LoadedEngine, PlanRejected, Slot
-from kinemacolor.engine.tensorrt.plans import LARGEST_BATCH, load_or_build, plan_key
+from kinemacolor.engine.tensorrt.plans import Plan, plan_for
 from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
@@ -39,11 +36,11 @@ log = logging.getLogger(__name__)
 FILE_BATCH, LIVE_BATCH = 4, 1
 
 
-class TensorRTBackend:
+class TensorRTBackend(Backend):
     """Backend over one loaded engine. Pictures of neighbouring submits share a batch.
 
-    A batch starts when it is full, or when somebody asks for one of its results; so keep at
-    least `overlap` pictures under way, or every batch holds a single one.
+    A batch starts when it is full, or when a result of it is asked for. With fewer than `overlap`
+    pictures under way, every batch holds a single one.
 
     Args:
         batch: pictures in a batch; shrinks, and says so, where device memory does not suffice.
@@ -73,16 +70,14 @@ class TensorRTBackend:
 
     @property
     def overlap(self) -> int:
-        """How many pictures should be under way: one batch computes while the next fills.
+        """Two batches of pictures: one computes while the next fills.
 
-        A batch of one starts at once: whoever waits for each picture need not have another.
+        A batch of one starts at once, so that no other picture is needed.
         """
         return 2 * self._batch if self._batch > 1 else 0
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
-
-    def submit(self, L: NDArray[np.float32]) -> TensorRTPending:
+    def submit(self, inputs: Inputs) -> TensorRTPending:
+        L = inputs.L
         parts, done = [], 0
         while done < len(L):
             batch = self._batch_for(L.shape[2], L.shape[3])
@@ -106,7 +101,7 @@ class TensorRTBackend:
             self.engine.close()
 
     def finish(self, batch: Batch) -> NDArray[np.float32]:
-        """Returns a batch's ab, once it is there; starts the batch if nobody has."""
+        """Waits for a batch, starts it if it has not begun, and returns its ab."""
         if batch.ab is None:
             if batch is self._open:
                 self._start(batch)
@@ -116,7 +111,7 @@ class TensorRTBackend:
         return batch.ab
 
     def _batch_for(self, height: int, width: int) -> Batch:
-        """The batch that fills now, or a new one in the slot that has rested longest."""
+        """Returns the batch that fills now, or a new one in the slot that was idle longest."""
         if self._size != (height, width):
             self._bind(height, width)
         if self._open is None:
@@ -133,7 +128,7 @@ class TensorRTBackend:
         self.engine.start(batch.slot, batch.filled)
 
     def _bind(self, height: int, width: int) -> None:
-        """Makes buffers for another size, for fewer pictures where the GPU has no room."""
+        """Makes buffers for another size; for fewer pictures if the GPU has no room for more."""
         if self._open is not None:
             self._start(self._open)
         for batch in list(self._running.values()):
@@ -192,37 +187,6 @@ class TensorRTPending:
         )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """All that is needed to load an engine: made ahead, perhaps on another thread."""
-
-    trt: ModuleType
-    gpu: Gpu
-    spec: ModelSpec
-    precision: EnginePrecision
-    profile: Profile
-    key: PlanKey
-    cache: PlanCache
-
-    def is_built(self) -> bool:
-        return self.cache.find(self.key).plan is not None
-
-    def load_or_build(
-        self, on_progress: OnProgress | None = None, on_wait: Callable[[], None] | None = None
-    ) -> bytes:
-        """Returns the plan's bytes. Raises BadModel, BuildFailed, or what the callbacks raise."""
-        return load_or_build(
-            self.trt,
-            self.spec,
-            self.key,
-            self.profile,
-            self.cache,
-            gpu=self.gpu,
-            on_progress=on_progress,
-            on_wait=on_wait,
-        )
-
-
 def find_plan(
     spec: ModelSpec,
     *,
@@ -231,7 +195,7 @@ def find_plan(
     cache: PlanCache | None = None,
     modules: tuple[str, ...] = MODULES,
 ) -> Plan:
-    """Looks at driver, GPU and packages, in that order, and says which plan is needed.
+    """Examines driver, GPU and packages, in that order, and returns the plan that is needed.
 
     Args:
         device: number of the GPU.
@@ -246,10 +210,7 @@ def find_plan(
         )
     trt = load_tensorrt(modules)
     check_driver(gpu, cuda_major(trt), module_name(trt))
-    chosen = precision_for(spec, precision)
-    profile = profile_for(spec, batch=LARGEST_BATCH)
-    key = plan_key(trt, spec, gpu, precision=chosen, profile=profile)
-    return Plan(trt, gpu, spec, chosen, profile, key, cache or PlanCache())
+    return plan_for(trt, gpu, spec, precision, cache)
 
 
 def open_plan(
@@ -261,15 +222,17 @@ def open_plan(
 ) -> TensorRTBackend:
     """Builds the plan unless it is in the cache, and loads it.
 
-    A plan of the cache that TensorRT rejects after all is thrown away and built once more.
+    A plan in the cache that TensorRT rejects is deleted and built once more.
 
     Raises BackendUnavailable, BadModel or BuildFailed.
     """
+    gpu = plan.gpu
+    assert gpu is not None  # `find_plan` finds one
     blob, was_built = plan.load_or_build(on_progress), False
     while True:
-        device = device or PyCudaDevice(plan.gpu.index)
+        device = device or PyCudaDevice(gpu.index)
         try:
-            kept = plan.cache.jit(plan.key, plan.gpu.name)
+            kept = plan.cache.jit(plan.key, gpu.name)
             logger = make_logger(plan.trt)
             engine = LoadedEngine(plan.trt, blob, device, logger=logger, jit=kept)
         except PlanRejected as error:
@@ -286,13 +249,13 @@ def open_plan(
     def keep_kernels(engine: LoadedEngine) -> None:
         finished = engine.jit()
         if finished is not None and finished != kept:
-            plan.cache.store_jit(plan.key, plan.gpu.name, finished)
+            plan.cache.store_jit(plan.key, gpu.name, finished)
 
     return TensorRTBackend(
         plan.spec,
         engine,
         precision=plan.precision,
-        description=f"{module_name(plan.trt)}, {plan.precision}, {plan.gpu.name}",
+        description=f"{module_name(plan.trt)}, {plan.precision}, {gpu.name}",
         batch=batch,
         on_close=keep_kernels,
     )

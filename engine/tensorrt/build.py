@@ -1,4 +1,4 @@
-"""ONNX to a TensorRT plan: one code for TensorRT 10.13 and later, 11, and TensorRT for RTX."""
+"""Builds a TensorRT plan of an ONNX graph: with TensorRT 10.13 to 11, or TensorRT for RTX."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Profile:
 
 
 def profile_for(spec: ModelSpec, *, batch: int = 8) -> Profile:
-    """The optimization profile for a model: its own size, or every one from 1:4 to 4:1 of its area.
+    """Returns a model's optimization profile: its one size, or 1:4 to 4:1 of its area.
 
     Args:
         batch: the most pictures at once.
@@ -91,7 +91,7 @@ class BuildProgress:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """An estimate; None while there is nothing to estimate from."""
+        """The estimated rest; None while there is nothing to estimate from."""
         if self.fraction < 0.02:
             return None
         return self.elapsed_seconds * (1 - self.fraction) / self.fraction
@@ -128,12 +128,12 @@ def load_tensorrt(names: Sequence[str] = MODULES) -> ModuleType:
 
 
 def module_name(trt: ModuleType) -> str:
-    """`tensorrt 11.4.0.106`"""
+    """Returns "tensorrt 11.4.0.106", for example."""
     return f"{trt.__name__} {trt.__version__}"
 
 
 def cuda_major(trt: ModuleType) -> int:
-    """The CUDA major version that a TensorRT package was made with; 12 if it does not say."""
+    """Returns the CUDA major version that a TensorRT package was made with; 12 if unsaid."""
     for major in (14, 13):
         try:
             importlib.metadata.distribution(f"{trt.__name__.replace('_', '-')}-cu{major}")
@@ -154,7 +154,7 @@ def needs_own_plan(trt: ModuleType, gpu: Gpu) -> bool:
 
 
 def graph_for(spec: ModelSpec, precision: str) -> onnx.ModelProto:
-    """The model's graph in the types in which TensorRT is to compute."""
+    """Returns the model's graph in the types in which TensorRT is to compute."""
     model = onnx.load(str(spec.path))
     match precision:
         case "fp16":
@@ -166,7 +166,7 @@ def graph_for(spec: ModelSpec, precision: str) -> onnx.ModelProto:
 
 
 def precision_for(spec: ModelSpec, asked: str) -> EnginePrecision:
-    """What an engine of the model computes in: an INT8 model says so itself."""
+    """Returns what an engine of the model computes in; an INT8 model stays in INT8."""
     if spec.quantization:
         return "int8"
     return "fp32" if asked == "fp32" else "fp16"
@@ -249,7 +249,7 @@ def _capability(trt: ModuleType, gpu: Gpu) -> Any:
 
 
 def _use_timings(config: Any, stored: bytes | None) -> Any:
-    """Gives a build what an earlier one measured; timings of another GPU or version are left."""
+    """Gives a build the timings of an earlier one, unless they are of another GPU or version."""
     timings = config.create_timing_cache(stored or b"")
     if timings is None or not config.set_timing_cache(timings, False):
         log.info("the stored timings are of another GPU or TensorRT: measuring anew")
@@ -259,7 +259,7 @@ def _use_timings(config: Any, stored: bytes | None) -> Any:
 
 
 def make_logger(trt: ModuleType) -> Any:
-    """A TensorRT logger that keeps errors for the exception to say, and prints nothing."""
+    """Returns a TensorRT logger that keeps errors for exceptions to tell, and prints nothing."""
 
     class Logger(trt.ILogger):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
@@ -278,7 +278,7 @@ def make_logger(trt: ModuleType) -> Any:
 
 
 def _monitor(trt: ModuleType, on_progress: OnProgress | None) -> Any:
-    """A progress monitor that turns TensorRT's nested phases into one rising fraction."""
+    """Returns a progress monitor that turns TensorRT's nested phases into one rising fraction."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:

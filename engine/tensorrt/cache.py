@@ -20,6 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+from kinemacolor.engine.outputs import replacing
+
 log = logging.getLogger(__name__)
 
 _WHAT = "Describes the TensorRT plan beside it. Both may be deleted: they are built again."
@@ -28,7 +31,7 @@ _LOCK_RETRY_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class PlanKey:
-    """All that a plan depends on. The fields' names are the words of messages and sidecars."""
+    """Everything a plan depends on. Messages and sidecars call it by the fields' names."""
 
     model: str
     model_sha256: str
@@ -43,14 +46,14 @@ class PlanKey:
 
     @property
     def file_name(self) -> str:
-        """The same for every version of model and module, so that an old plan gives way."""
+        """The file name, the same for every version of model and module: a new plan replaces it."""
         capability = f"cc{self.compute_capability}"
         parts = (self.model, self.module, capability, self.precision)
         profile = hashlib.sha256(self.profile.encode()).hexdigest()[:6]
         return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join([*parts, profile])) + ".plan"
 
     def changes_from(self, other: Mapping[str, Any]) -> list[str]:
-        """What differs from another key, in words."""
+        """Returns what differs from another key, in words."""
         found = []
         for name, value in asdict(self).items():
             was = other.get(name)
@@ -79,11 +82,11 @@ class PlanCache:
         self.folder = folder or default_folder()
 
     def path(self, key: PlanKey) -> Path:
-        """Where the plan for a key is or would be."""
+        """Returns where the plan for a key is or would be."""
         return self.folder / key.file_name
 
     def find(self, key: PlanKey) -> Found:
-        """Reads the plan for a key, when it is whole, ours and up to date."""
+        """Reads the plan for a key if it is whole, up to date and written by this user."""
         plan, sidecar = self.path(key), self._sidecar(key)
         if not plan.exists():
             return Found(None, "none has been built yet")
@@ -127,7 +130,7 @@ class PlanCache:
         self.path(key).unlink(missing_ok=True)
 
     def timings(self, key: PlanKey) -> bytes | None:
-        """What builds by this module on this GPU have measured so far."""
+        """Returns what builds by this module on this GPU have measured so far."""
         path = self._timings(key)
         return path.read_bytes() if path.exists() and _is_private(path) else None
 
@@ -135,7 +138,7 @@ class PlanCache:
         self._write(self._timings(key), timings)
 
     def jit(self, key: PlanKey, gpu: str) -> bytes | None:
-        """Kernels that TensorRT for RTX finished for a portable plan on a GPU of this name."""
+        """Returns the kernels that TensorRT for RTX finished for a plan on a GPU of this name."""
         path = self._jit(key, gpu)
         return path.read_bytes() if path.exists() and _is_private(path) else None
 
@@ -144,23 +147,28 @@ class PlanCache:
 
     @contextmanager
     def lock(self, key: PlanKey, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-        """Holds off every other process that wants the same plan; ends with the process.
+        """Holds off every other process that wants the same plan. The lock ends with the process.
 
         Args:
             on_wait: called over and over while another process holds it; may raise.
         """
         self._make_folder()
-        path = self.folder / f"{key.file_name}.lock"
-        with path.open("a+b") as file:
-            said = False
-            while not _try_lock(file.fileno()):
+        lock = FileLock(self.folder / f"{key.file_name}.lock", timeout=0, mode=0o600)
+        said = False
+        while not lock.is_locked:
+            try:
+                lock.acquire()
+            except Timeout:
                 if not said:
                     log.info("another process is building this engine: waiting for it")
                     said = True
                 if on_wait is not None:
                     on_wait()
                 time.sleep(_LOCK_RETRY_SECONDS)
-            yield  # closing the file gives the lock back
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _sidecar(self, key: PlanKey) -> Path:
         return self.path(key).with_suffix(".json")
@@ -177,17 +185,12 @@ class PlanCache:
 
     def _write(self, path: Path, data: bytes) -> None:
         self._make_folder()
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(data)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path, mode=0o600) as partial:
+            partial.write_bytes(data)
 
 
 def default_folder() -> Path:
-    """The user's cache folder for plans."""
+    """Returns the user's cache folder for plans."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     else:
@@ -196,7 +199,7 @@ def default_folder() -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """The hash by which a model file is known."""
+    """Returns the hash of a file's bytes, by which a model is known."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -207,23 +210,3 @@ def _is_private(path: Path) -> bool:
         return True  # the user's profile folder is private there
     status = path.stat()
     return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: int) -> bool:
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _try_lock(file: int) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -46,10 +46,10 @@ class PlanRejected(BackendUnavailable):
 
 @dataclass
 class Slot:
-    """The buffers of one batch; two of them let copies run beside the other's computation.
+    """The buffers of one batch. With two slots, one is copied while the other computes.
 
-    A slot has an execution context of its own: a recorded graph replays the context's state as
-    it was, so no other shape may pass through it meanwhile.
+    Each slot has its own execution context: a recorded graph replays the state that the context
+    had, so no other shape may run in it meanwhile.
     """
 
     context: Any
@@ -145,7 +145,7 @@ class LoadedEngine:
             slot.downloaded.synchronize()
 
     def run(self, slot: Slot, number: int) -> None:
-        """Puts the first `number` pictures of the slot's device memory into `compute`.
+        """Enqueues in `compute` a run over the first `number` pictures in the slot's device memory.
 
         Call it inside `device.current()`, when the slot's last run is over.
         """
@@ -165,7 +165,7 @@ class LoadedEngine:
             slot.graph.launch(self.compute)
 
     def jit(self) -> bytes | None:
-        """The kernels that TensorRT for RTX has finished by now, for the next start; else None."""
+        """Returns the kernels that TensorRT for RTX has finished by now; other ones have none."""
         with self.device.current():
             return None if self._jit is None else bytes(self._jit.serialize())
 
@@ -280,7 +280,7 @@ class LoadedEngine:
             raise PlanRejected(f"the plan has {found} instead of L and ab in float32")
 
     def _why(self, plan: bytes) -> tuple[str, bool]:
-        """Why a plan does not load, and whether another build would not load either."""
+        """Returns why a plan does not load, and whether another build would not load either."""
         reason = self._logger.said()
         if not hasattr(self._runtime, "get_engine_validity"):
             return reason, _of_memory(reason)

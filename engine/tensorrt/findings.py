@@ -15,7 +15,7 @@ Finding = tuple[str, bool, str]  # subject, whether it is good, detail
 
 
 def examine_gpu(device: int = 0, *, cache: PlanCache | None = None) -> Iterator[Finding]:
-    """Driver and GPU first, then what needs them. Without a GPU nothing else is touched."""
+    """Examines driver and GPU, then the packages that need them; those only if there is a GPU."""
     try:
         gpu = find_gpu(device)
     except NoGpu as error:

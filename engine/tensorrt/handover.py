@@ -1,4 +1,4 @@
-"""Colour from the first frame on: the CPU computes while the engine for the GPU is built."""
+"""Lets the processor compute while the engine for the GPU is built."""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ import threading
 import time
 from collections.abc import Callable
 
-import numpy as np
 from kinemacolor.engine.backend import Backend, Pending
 from kinemacolor.engine.errors import EngineError
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
+from kinemacolor.engine.tensorrt.backend import FILE_BATCH, find_plan, open_plan
 from kinemacolor.engine.tensorrt.build import BuildProgress, BuildStopped
-from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
 _TELL_EVERY_SECONDS = 10.0
 
 
-class Handover:
+class Handover(Backend):
     """Backend that starts as one and goes on as another when that is ready.
+
+    Any `submit` may be the first one of the second backend. So it gives no `Background` and takes
+    no size without preparation, even while the first backend could.
 
     Args:
         first: computes until then; closed with this.
-        build: makes what `open_second` needs, on a thread of its own. It is given a function to
-            call now and then, which raises BuildStopped when nobody waits any more.
+        build: makes what `open_second` needs, on a thread of its own. Its argument is a function
+            to call now and then, which raises BuildStopped once the handover is closed.
         open_second: opens the second backend, on the caller's thread.
     """
 
@@ -45,18 +48,14 @@ class Handover:
         self._thread.start()
 
     @property
-    def overlap(self) -> int | None:
-        """How many pictures should be under way; None where the backend does not mind."""
-        return getattr(self._now, "overlap", None)
+    def overlap(self) -> int:
+        return self._now.overlap
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
-
-    def submit(self, L: NDArray[np.float32]) -> Pending:
+    def submit(self, inputs: Inputs) -> Pending:
         if self._built.is_set():
             self._built.clear()
             self._switch()
-        return self._now.submit(L)
+        return self._now.submit(inputs)
 
     def close(self) -> None:
         """Gives up the build, if it still runs, and closes both backends."""
@@ -72,7 +71,7 @@ class Handover:
         except BuildStopped:
             log.info("the engine was not finished: kinemacolor models build makes it ahead of time")
             return
-        except Exception as error:  # is told, and the film goes on
+        except Exception as error:  # `_switch` tells it, and the film goes on
             self._error = error
         self._built.set()
 
@@ -86,7 +85,7 @@ class Handover:
         self.precision, self.spec = backend.precision, backend.spec
 
     def _switch(self) -> None:
-        """The first backend stays open: results of it may not have been read yet."""
+        """Goes on with the second backend; the first stays open for results not read yet."""
         try:
             if self._error is not None:
                 raise self._error
@@ -103,15 +102,12 @@ def open_beside(
     open_first: Callable[[], Backend],
     *,
     device: int = 0,
-    batch: int | None = None,
+    batch: int = FILE_BATCH,
 ) -> Backend:
     """Opens TensorRT where its plan is in the cache; else what `open_first` opens, until it is.
 
     A machine where TensorRT turns out not to work stays with the first, and says why.
     """
-    from kinemacolor.engine.tensorrt.backend import FILE_BATCH, find_plan, open_plan
-
-    batch = batch or FILE_BATCH
     try:
         plan = find_plan(spec, precision=precision, device=device)
         if plan.is_built():

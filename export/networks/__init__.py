@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kinemacolor.export.errors import UnknownNetwork
+from kinemacolor.export.errors import ExportError, UnknownNetwork
 from torch import nn
 
 
@@ -19,6 +19,13 @@ class Entry:
     multiple: int  # the input's sides must be multiples of this
     optimizer: Literal["adamw", "adam", "adamax"]
     learning_rate: float
+
+    def check_sides(self, network: str, *sides: int) -> None:
+        """Raises ExportError for a side, in pixels, that the network does not take."""
+        if odd := [side for side in sides if side % self.multiple]:
+            raise ExportError(
+                f"{network} takes sides of a multiple of {self.multiple}, not of {odd[0]}"
+            )
 
 
 ENTRIES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from kinemacolor.engine.backend import Backend
@@ -16,6 +16,7 @@ from kinemacolor.stream.options import Options
 
 if TYPE_CHECKING:
     from kinemacolor.stream.run.job import Job
+    from kinemacolor.stream.run.report import Report
 
 
 @takes_options
@@ -28,11 +29,11 @@ def colorize(
         list[str] | None,
         typer.Option("-o", "--output", metavar="SINK", help="Given again: several at once."),
     ] = None,
+    *,
+    options: Options,
     report: Annotated[Path | None, typer.Option(metavar="FILE.json")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress")] = False,
-    *,
-    options: Options,
 ) -> None:
     """Colorizes films and pictures: SOURCE in, SINK out."""
     start_log(quiet)
@@ -47,7 +48,7 @@ def colorize(
     if report is not None:
         inputs = [Path(color.model), *([] if color.cuts is None else [color.cuts])]
         check_report(report, jobs, inputs=inputs, overwrite=options.output.overwrite)
-    reports: list[dict[str, Any]] = []
+    reports: list[Report] = []
     failures: list[str] = []
     live = any(job.is_live(options.live) for job in jobs)
     with ExitStack() as ends:
@@ -70,7 +71,7 @@ def _color(
     job: Job,
     options: Options,
     network: Backend,
-    reports: list[dict[str, Any]],
+    reports: list[Report],
     *,
     quiet: bool,
     no_progress: bool,
@@ -94,7 +95,7 @@ def _color(
         raise KeyboardInterrupt
 
 
-def _write_report(path: Path, reports: list[dict[str, Any]], *, many: bool) -> None:
+def _write_report(path: Path, reports: list[Report], *, many: bool) -> None:
     if reports:
         body = reports if many else reports[0]
         path.write_text(json.dumps(body, indent=2) + "\n")

@@ -53,7 +53,7 @@ def models_build(
     """Compiles a TensorRT engine ahead of time, and prints what FP16 costs in colour."""
     from kinemacolor.engine.spec import find_model, read_spec
     from kinemacolor.engine.tensorrt.build import BuildProgress
-    from kinemacolor.engine.tensorrt.plans import prepare
+    from kinemacolor.engine.tensorrt.prepare import prepare
     from rich.progress import Progress
 
     if precision not in ("fp16", "fp32"):

@@ -12,15 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from kinemacolor.stream.color.degrade import Step
 
 _SPACED = 6  # frames that tell how far apart a source's frames are
 STAGES = ("decode", "extract", "infer", "steady", "chroma", "encode")
-
-
 # Upper bounds in seconds, of what a stage may take: from a copy to a network without a chance.
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
@@ -39,6 +33,19 @@ class Histogram:
     def cumulative(self) -> list[tuple[float, int]]:
         """(upper bound in seconds, how many took that long or less), infinity last."""
         return list(zip((*BUCKETS, math.inf), accumulate(self._counts.copy()), strict=True))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step that a live run took down, or one back.
+
+    Its level is that of all that is given up by then: 1 key frames only, 2 and 3 a smaller input
+    of the network as well, 4 frames that are late are dropped.
+    """
+
+    level: int
+    name: str  # "key frames", "input 0.7", "drop"
+    message: str
 
 
 @dataclass
@@ -64,6 +71,19 @@ class Stats:
         self.frames_in += 1
         if seconds is not None:
             self._times.append(seconds)
+
+    def left(self, *, frame: bool) -> None:
+        """Counts a frame, or a packet, that is in the sink."""
+        if not frame:
+            self.packets_copied += 1
+            return
+        self.frames_out += 1
+        if self.first_frame_seconds is None:
+            self.first_frame_seconds = self.elapsed_seconds
+
+    def took(self, step: Step) -> None:
+        """Notes a step, and after how long it was taken."""
+        self.steps.append((round(self.elapsed_seconds, 3), step))
 
     @property
     def period_seconds(self) -> float | None:

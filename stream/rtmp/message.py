@@ -1,4 +1,4 @@
-"""RTMP's two layers (Adobe's specification 1.0): messages cut into chunks, and commands in AMF0."""
+"""Cuts RTMP's messages into chunks, and codes its commands in AMF0 (Adobe's specification 1.0)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BadRtmp(ValueError):
 
 
 def chunks(channel: int, kind: int, stream: int, ms: int, body: bytes, chunk_bytes: int) -> bytes:
-    """A message as chunks: one whole header (5.3.1.2.1), then as many short ones as it takes.
+    """Cuts a message into chunks: a whole header (5.3.1.2.1), then as many short ones as needed.
 
     Args:
         channel: 3 to 63; messages of one channel do not mix.
@@ -36,7 +36,7 @@ def chunks(channel: int, kind: int, stream: int, ms: int, body: bytes, chunk_byt
 
 @dataclass
 class _Channel:
-    """What a chunk of this channel need not say again."""
+    """Keeps what the next chunk of a channel leaves out."""
 
     late: bool = False  # whether its time stands behind each header
     length: int = 0
@@ -53,7 +53,7 @@ class Reader:
         self._chunk_bytes = 128
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Messages that are whole by now: (kind, body). Raises BadRtmp."""
+        """Returns messages that are whole by now: (kind, body). Raises BadRtmp."""
         self._data += data
         messages = []
         while (message := self._next()) is not None:
@@ -66,7 +66,7 @@ class Reader:
         return messages
 
     def _next(self) -> tuple[int, bytes] | tuple[()] | None:
-        """A message, nothing after a chunk that ends none, None where no whole chunk is left."""
+        """Returns a message, () after a chunk that ends none, None where no whole chunk is left."""
         data = self._data
         if not data:
             return None
@@ -101,7 +101,7 @@ class Reader:
 
 
 def amf(*values: Any) -> bytes:
-    """AMF0 of None, bool, numbers, strings and dicts of those."""
+    """Writes AMF0 of None, bool, numbers, strings and dicts of those."""
     return b"".join(_amf(value) for value in values)
 
 
@@ -127,7 +127,7 @@ def _text(text: str) -> bytes:
 
 
 def parse_amf(data: bytes) -> list[Any]:
-    """Values out of AMF0; what follows one of an unknown kind is left out. Raises BadRtmp."""
+    """Reads values out of AMF0; leaves out what follows one of an unknown kind. Raises BadRtmp."""
     values, at = [], 0
     try:
         while at < len(data):

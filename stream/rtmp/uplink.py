@@ -1,4 +1,4 @@
-"""Publishing over RTMP (YouTube, Twitch, nginx-rtmp, MediaMTX): H.264 and AAC in FLV's wrapping.
+"""Publishes over RTMP (YouTube, Twitch, nginx-rtmp, MediaMTX): H.264 and AAC as FLV wraps them.
 
 FFmpeg's own RTMP is not used: PyAV opens its outputs without any time-out, holding the interpreter
 lock, so that a server that says nothing would stop the whole program.
@@ -14,24 +14,10 @@ from typing import Any
 
 from kinemacolor.stream.address import RtmpPush
 from kinemacolor.stream.errors import SinkError
-from kinemacolor.stream.rtmp.message import (
-    AUDIO,
-    BANDWIDTH,
-    COMMAND,
-    DATA,
-    PING,
-    PONG,
-    SET_CHUNK_SIZE,
-    USER_CONTROL,
-    VIDEO,
-    WINDOW,
-    BadRtmp,
-    Reader,
-    amf,
-    chunks,
-    parse_amf,
-)
+from kinemacolor.stream.rtmp import message
+from kinemacolor.stream.rtmp.message import BadRtmp, Reader, amf, chunks, parse_amf
 from kinemacolor.stream.rtsp.nal import PPS, SPS, ParameterSets
+from kinemacolor.stream.rtsp.publisher import Uplink, received
 from kinemacolor.stream.rtsp.tracks import AudioTrack, VideoTrack
 
 _CHUNK_BYTES = 4096
@@ -41,7 +27,7 @@ _CONTROL, _COMMANDS, _SOUND, _PICTURE = 2, 3, 4, 6  # channels; FFmpeg and OBS u
 _HIGH_PROFILES = (100, 110, 122, 144)
 
 
-class RtmpUplink:
+class RtmpUplink(Uplink):
     """One published stream. Raises OSError or SinkError when the server does not take it.
 
     Times begin at zero with the first picture of each connection.
@@ -85,11 +71,13 @@ class RtmpUplink:
             self._zero = seconds
         if is_key and video.sets != self._sets:
             self._sets = video.sets
-            self._put(_PICTURE, VIDEO, seconds, b"\x17\x00\x00\x00\x00" + avc_config(video.sets))
+            self._put(
+                _PICTURE, message.VIDEO, seconds, b"\x17\x00\x00\x00\x00" + avc_config(video.sets)
+            )
         head = b"\x17\x01" if is_key else b"\x27\x01"  # no B-frames: shown when decoded
         pictures = [nal for nal in nals if nal[0] & 31 not in (SPS, PPS)]
         body = b"".join(len(nal).to_bytes(4, "big") + nal for nal in pictures)
-        self._put(_PICTURE, VIDEO, seconds, head + b"\x00\x00\x00" + body)
+        self._put(_PICTURE, message.VIDEO, seconds, head + b"\x00\x00\x00" + body)
 
     def send_audio(self, audio: AudioTrack, data: bytes, seconds: float) -> None:
         assert audio.codec == "aac"
@@ -97,8 +85,8 @@ class RtmpUplink:
             return
         if audio != self._sound:
             self._sound = audio
-            self._put(_SOUND, AUDIO, seconds, b"\xaf\x00" + audio.config)
-        self._put(_SOUND, AUDIO, seconds, b"\xaf\x01" + data)
+            self._put(_SOUND, message.AUDIO, seconds, b"\xaf\x00" + audio.config)
+        self._put(_SOUND, message.AUDIO, seconds, b"\xaf\x01" + data)
 
     def close(self) -> None:
         with suppress(OSError):  # it is gone already
@@ -120,7 +108,7 @@ class RtmpUplink:
 
     def _publish(self, address: str, application: str) -> None:
         size = _CHUNK_BYTES.to_bytes(4, "big")
-        self._socket.sendall(chunks(_CONTROL, SET_CHUNK_SIZE, 0, 0, size, 128))
+        self._socket.sendall(chunks(_CONTROL, message.SET_CHUNK_SIZE, 0, 0, size, 128))
         about: dict[str, Any] = {
             "app": application,
             "type": "nonprivate",
@@ -141,10 +129,10 @@ class RtmpUplink:
         self._command("publish", 5, None, self._key, "live", stream=self._stream)
         self._await_start()
         about = {"videocodecid": 7, "audiocodecid": 10, "encoder": "kinemacolor"}
-        self._send(_SOUND, DATA, 0, amf("@setDataFrame", "onMetaData", about), self._stream)
+        self._send(_SOUND, message.DATA, 0, amf("@setDataFrame", "onMetaData", about), self._stream)
 
     def _command(self, *values: Any, stream: int = 0) -> None:
-        self._send(_COMMANDS, COMMAND, 0, amf(*values), stream)
+        self._send(_COMMANDS, message.COMMAND, 0, amf(*values), stream)
 
     def _put(self, channel: int, kind: int, seconds: float, body: bytes) -> None:
         assert self._zero is not None
@@ -160,7 +148,7 @@ class RtmpUplink:
 
     def _answer_to(self, number: int) -> list[Any]:
         while True:
-            for answer in self._answers_in(self._received()):
+            for answer in self._answers_in(received(self._socket)):
                 if answer[:2] == ["_result", number]:
                     return answer
                 if answer[:2] == ["_error", number]:
@@ -168,7 +156,7 @@ class RtmpUplink:
 
     def _await_start(self) -> None:
         while True:
-            for answer in self._answers_in(self._received()):
+            for answer in self._answers_in(received(self._socket)):
                 if answer[:1] != ["onStatus"]:
                     continue
                 if _status(answer).get("code") == "NetStream.Publish.Start":
@@ -181,7 +169,7 @@ class RtmpUplink:
         self._socket.settimeout(0)
         try:
             while len(data) < _MOST_SAID:
-                data += self._received()
+                data += received(self._socket)
         except (BlockingIOError, ssl.SSLWantReadError):
             pass
         finally:
@@ -197,40 +185,35 @@ class RtmpUplink:
     def _answers_in(self, data: bytes) -> list[list[Any]]:
         answers = []
         for kind, body in self._reader.feed(data):
-            if kind == USER_CONTROL and int.from_bytes(body[:2], "big") == PING:
-                pong = PONG.to_bytes(2, "big") + body[2:6]
-                self._socket.sendall(chunks(_CONTROL, USER_CONTROL, 0, 0, pong, _CHUNK_BYTES))
-            elif kind == BANDWIDTH:
-                window = chunks(_CONTROL, WINDOW, 0, 0, body[:4], _CHUNK_BYTES)
+            if kind == message.USER_CONTROL and int.from_bytes(body[:2], "big") == message.PING:
+                pong = message.PONG.to_bytes(2, "big") + body[2:6]
+                self._socket.sendall(
+                    chunks(_CONTROL, message.USER_CONTROL, 0, 0, pong, _CHUNK_BYTES)
+                )
+            elif kind == message.BANDWIDTH:
+                window = chunks(_CONTROL, message.WINDOW, 0, 0, body[:4], _CHUNK_BYTES)
                 self._socket.sendall(window)
-            elif kind == COMMAND:
+            elif kind == message.COMMAND:
                 answers.append(parse_amf(body))
         return answers
 
     def _reason(self, answer: list[Any]) -> str:
-        """What a refusal says, on one line, without the key."""
+        """Returns what a refusal says, on one line, without the key."""
         status = _status(answer)
         words = str(status.get("description") or status.get("code") or "it gives no reason")
-        return "".join(c for c in words.replace(self._key, "...") if c.isprintable())[:200]
+        for secret in filter(None, (self._key, *self._key.split("?"))):
+            words = words.replace(secret, "...")
+        return "".join(c for c in words if c.isprintable())[:200]
 
     def _exactly(self, count: int) -> bytes:
         data = b""
         while len(data) < count:
-            more = self._socket.recv(count - len(data))
-            if not more:
-                raise ConnectionResetError("the server closed the connection")
-            data += more
-        return data
-
-    def _received(self) -> bytes:
-        data = self._socket.recv(65536)
-        if not data:
-            raise ConnectionResetError("the server closed the connection")
+            data += received(self._socket, count - len(data))
         return data
 
 
 def avc_config(sets: ParameterSets) -> bytes:
-    """AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1) of 8-bit 4:2:0, 4-byte lengths."""
+    """Writes an AVCDecoderConfigurationRecord (ISO 14496-15, 5.3.3.1) of 8-bit 4:2:0."""
     first = sets.sps[0]
     parts = [b"\x01", first[1:4], b"\xff", bytes([0xE0 | len(sets.sps)])]
     parts += [len(nal).to_bytes(2, "big") + nal for nal in sets.sps]

@@ -1,14 +1,14 @@
-"""An RTSP server of our own: takes encoded access units, serves any number of players."""
+"""Serves encoded access units over RTSP to any number of players."""
 
 from kinemacolor.stream.rtsp.auth import Credentials
 from kinemacolor.stream.rtsp.broadcast import Stats
 from kinemacolor.stream.rtsp.errors import BadMedia, CannotServe, RtspError
 from kinemacolor.stream.rtsp.limits import Limits
 from kinemacolor.stream.rtsp.server import RtspServer
-from kinemacolor.stream.rtsp.tracks import AudioCodec
+from kinemacolor.stream.rtsp.tracks import AudioTrack
 
 __all__ = [
-    "AudioCodec",
+    "AudioTrack",
     "BadMedia",
     "CannotServe",
     "Credentials",

@@ -15,7 +15,7 @@ Verdict = Literal["accepted", "stale", "refused"]
 _PARAMETER = re.compile(
     r'([A-Za-z0-9_-]{1,32})\s*=\s*(?:"((?:[^"\\]|\\.){0,2048})"|([^",\s]{1,512}))'
 )
-_HASHES: dict[str, Callable[[bytes], str]] = {
+HASHES: dict[str, Callable[[bytes], str]] = {
     "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),
     "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
 }
@@ -44,7 +44,7 @@ class Gate:
         self._issued_seconds = 0.0
 
     def challenges(self, now_seconds: float, *, stale: bool = False) -> list[str]:
-        """WWW-Authenticate values, a fresh nonce in all of them.
+        """Makes WWW-Authenticate values, a fresh nonce in all of them.
 
         MD5 comes last because FFmpeg and live555 (VLC) take the last Digest challenge they see
         and know MD5 alone; live555 also wants realm and nonce first and in this order.
@@ -55,18 +55,13 @@ class Gate:
         return [
             f'Digest realm="{self._realm}", nonce="{self._nonce}", '
             f'qop="auth", algorithm={algorithm}{tail}'
-            for algorithm in _HASHES
+            for algorithm in HASHES
         ]
 
     def check(
-        self,
-        method: str,
-        authorization: str,
-        now_seconds: float,
-        *,
-        is_ours: Callable[[str], bool],
+        self, method: str, authorization: str, now_seconds: float, *, is_ours: Callable[[str], bool]
     ) -> Verdict:
-        """Judge an Authorization header; `is_ours` says whether its URI is on this stream.
+        """Judges an Authorization header; `is_ours` says whether its URI is on this stream.
 
         The digest's URI need not equal the request's: live555 signs the stream's URI in the
         request for a track.
@@ -75,7 +70,7 @@ class Gate:
         if scheme.lower() != "digest":
             return "refused"
         given = parse_parameters(rest)
-        hashed = _HASHES.get(given.get("algorithm", "MD5").upper())
+        hashed = HASHES.get(given.get("algorithm", "MD5").upper())
         if hashed is None or not is_ours(given.get("uri", "")):
             return "refused"
         expected = digest_response(
@@ -98,7 +93,7 @@ class Gate:
 
 
 def parse_parameters(text: str) -> dict[str, str]:
-    """`key=value, key="value"` as a dict with lower-case keys; the first of two wins."""
+    """Reads `key=value, key="value"` into a dict with lower-case keys; the first of two wins."""
     found: dict[str, str] = {}
     for key, quoted, bare in _PARAMETER.findall(text[:8192]):
         found.setdefault(key.lower(), re.sub(r"\\(.)", r"\1", quoted) if quoted else bare)
@@ -114,7 +109,7 @@ def digest_response(
     method: str,
     given: dict[str, str],
 ) -> str:
-    """The response that the right password gives (RFC 7616, 3.4.1; RFC 2069 where qop is absent).
+    """Returns the right password's response (RFC 7616, 3.4.1; RFC 2069 where qop is absent).
 
     `given` supplies nonce, uri, qop, nc and cnonce as the client chose them.
     """

@@ -1,4 +1,4 @@
-"""What all connections share: the tracks, the viewers, the counters. Lives on the server's loop."""
+"""Holds what all connections share: tracks, viewers, counters. Runs on the server's loop."""
 
 from __future__ import annotations
 
@@ -66,8 +66,6 @@ class Broadcast:
         self._timeline = Timeline()
         self._media_zero: float | None = None
 
-    # -- tracks and units ---------------------------------------------------------------------
-
     @property
     def tracks(self) -> dict[int, VideoTrack | AudioTrack]:
         """The tracks that can be described by now."""
@@ -84,11 +82,11 @@ class Broadcast:
         return bool(self.tracks) and (self.video is None or VIDEO in self.tracks)
 
     def media_now(self) -> float:
-        """The media clock: 0 at the first unit's arrival, and running with the monotonic clock."""
+        """Returns the media clock's time: 0 at the first unit, and on with the monotonic clock."""
         return 0.0 if self._media_zero is None else time.monotonic() - self._media_zero
 
     def send(self, track: int, payloads: list[bytes], pts_seconds: float, is_key: bool) -> None:
-        """Hand one access unit to every viewer."""
+        """Hands one access unit to every viewer."""
         if self._media_zero is None:
             self._media_zero = time.monotonic()
         media_seconds = self._timeline.place(track, pts_seconds)
@@ -103,7 +101,7 @@ class Broadcast:
             self.ask_for_key()  # the next one may be far, or never come
 
     def ask_for_key(self, for_all: bool = False) -> None:
-        """Ask the publisher for a key frame, at most twice a second.
+        """Asks the publisher for a key frame, at most twice a second.
 
         Args:
             for_all: no viewer waits by itself, but none is sent anything before a key frame.
@@ -131,8 +129,6 @@ class Broadcast:
         except Exception:
             logger.exception("the publisher's key frame callback failed")
 
-    # -- viewers ------------------------------------------------------------------------------
-
     def admit(self, address: str) -> bool:
         """Whether one more connection from an address is within the rate."""
         now = time.monotonic()
@@ -146,7 +142,7 @@ class Broadcast:
         return bucket.take(now)
 
     def new_session(self, peer: str, kind: Literal["tcp", "udp"]) -> Session | None:
-        """Open a session, or None when all places are taken."""
+        """Opens a session; None when all places are taken."""
         if len(self.sessions) >= self.limits.clients:
             return None
         session = Session(
@@ -163,7 +159,7 @@ class Broadcast:
         return session
 
     def end(self, session: Session, cause: str) -> None:
-        """End a session once; a second call does nothing."""
+        """Ends a session once; a second call does nothing."""
         if self.sessions.pop(session.id, None) is None:
             return
         self.ended[cause] += 1
@@ -174,7 +170,7 @@ class Broadcast:
         logger.info("viewer %s left: %s", session.peer, cause)
 
     def tidy(self) -> None:
-        """End what has expired; called once a second."""
+        """Ends what has expired; called once a second."""
         now = time.monotonic()
         for session in list(self.sessions.values()):
             if session.is_expired(now):
@@ -184,13 +180,13 @@ class Broadcast:
     def listen(
         self, session: Session, address: tuple[Any, ...], *, instead_of: tuple[Any, ...] | None
     ) -> None:
-        """Take RTCP from an address as that viewer's, and no longer from the one before."""
+        """Takes RTCP from an address as that viewer's, and no longer from the one before."""
         if instead_of is not None and self._sources.get(endpoint(instead_of)) is session:
             del self._sources[endpoint(instead_of)]
         self._sources[endpoint(address)] = session
 
     def on_rtcp(self, address: tuple[Any, ...], data: bytes) -> None:
-        """Take a datagram on the RTCP port as a sign of life of the viewer it comes from."""
+        """Takes a datagram on the RTCP port as a sign of life of the viewer it comes from."""
         session = self._sources.get(endpoint(address))
         if session is None:
             self.refused["stray_rtcp"] += 1
@@ -201,7 +197,7 @@ class Broadcast:
             session.touch()
 
     def stats(self, *, connections: int) -> Stats:
-        """A snapshot, from any thread."""
+        """Takes a snapshot, from any thread."""
         return Stats(
             clients=len(self.sessions),
             connections=connections,
@@ -221,7 +217,7 @@ class Broadcast:
 
 
 def endpoint(address: tuple[Any, ...]) -> tuple[str, int]:
-    """An address and port that compare equal for IPv4 and IPv4-mapped IPv6."""
+    """Returns an address and port that compare equal for IPv4 and IPv4-mapped IPv6."""
     host = ipaddress.ip_address(address[0].partition("%")[0])
     mapped = getattr(host, "ipv4_mapped", None)
     return str(mapped or host), address[1]

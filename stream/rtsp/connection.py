@@ -58,7 +58,7 @@ class Connection:
         self._failed_logins = 0
 
     async def serve(self) -> None:
-        """Answer requests one after the other; the connection is closed afterwards."""
+        """Answers requests one after the other; the connection is closed afterwards."""
         incoming = RequestReader(self._limits)
         try:
             await self._answer_all(incoming)
@@ -94,7 +94,7 @@ class Connection:
                     return
 
     async def _linger(self) -> None:
-        """Read on for a moment: closing on unread bytes would reset what has just been said."""
+        """Reads on for a moment: closing on unread bytes would reset what has just been said."""
         with contextlib.suppress(OSError):
             self._writer.write_eof()
             async with asyncio.timeout(_LINGER_SECONDS):
@@ -103,7 +103,7 @@ class Connection:
                         break
 
     async def _read(self, incoming: RequestReader, partial_since: float) -> bytes:
-        """More bytes; a request has to be whole in time, and an idle client needs a session."""
+        """Reads more bytes; a request has to be whole in time, an idle client needs a session."""
         while True:
             patience = self._limits.idle_seconds
             if incoming.is_partial:
@@ -126,7 +126,7 @@ class Connection:
             self._broadcast.refused["bad_rtcp"] += 1
 
     async def _answer(self, request: Request) -> bool:
-        """Answer one request; False when the connection is to be closed."""
+        """Answers one request; False when the connection is to be closed."""
         self._broadcast.counts["requests"] += 1
         response = self._authenticate(request)
         if response is None:
@@ -144,7 +144,7 @@ class Connection:
         return not closes and self._failed_logins < self._limits.failed_logins
 
     def _authenticate(self, request: Request) -> Response | None:
-        """None when the request may pass, else the answer that asks for a login."""
+        """Returns None when the request may pass, else the answer that asks for a login."""
         if self._gate is None or request.method in OPEN_METHODS:
             return None
         now = time.monotonic()
@@ -172,5 +172,5 @@ class Connection:
 
 
 def peer_of(writer: asyncio.StreamWriter) -> tuple[Any, ...]:
-    """The client's socket address; empty once the connection has gone."""
+    """Returns the client's socket address; empty once the connection has gone."""
     return writer.get_extra_info("peername") or ()

@@ -1,4 +1,4 @@
-"""What the RTSP server raises at the one who runs it; what it answers viewers is in message.py."""
+"""Errors of whoever runs the RTSP server; what the server answers viewers is in message.py."""
 
 from __future__ import annotations
 

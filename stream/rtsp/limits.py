@@ -1,4 +1,4 @@
-"""How much one viewer, one connection or one address may ask of the server."""
+"""Bounds what one viewer, one connection or one address may ask of the server."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class TokenBucket:
         self._last_seconds = 0.0
 
     def wait_seconds(self, now_seconds: float) -> float:
-        """Take one token; how long its taker has to wait for it (0 when there was one)."""
+        """Takes one token and returns how long to wait for it (0 when there was one)."""
         self._refill(now_seconds)
         self._tokens -= 1.0
         return max(0.0, -self._tokens / self._rate)
 
     def take(self, now_seconds: float) -> bool:
-        """Take one token if there is one."""
+        """Takes one token if there is one."""
         self._refill(now_seconds)
         if self._tokens < 1.0:
             return False

@@ -1,4 +1,4 @@
-"""RTSP 1.0 requests out of bytes and responses into bytes (RFC 2326), without any I/O."""
+"""Reads RTSP 1.0 requests out of bytes and writes responses (RFC 2326), without any I/O."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class RequestReader:
         self._buffer += data
 
     def next(self) -> Request | Interleaved | None:
-        """The next whole item, or None when more bytes are needed. Raises BadRequest."""
+        """Returns the next whole item, or None when more bytes are needed. Raises BadRequest."""
         buffer = self._buffer
         while buffer[:1] in (b"\r", b"\n"):
             del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]
@@ -132,7 +132,7 @@ class RequestReader:
 
 
 def parse_head(head: bytes, limits: Limits) -> tuple[Request, int]:
-    """Read a request line and its headers; the request without its body, and the body's length."""
+    """Reads a request line and headers; returns the request without body, and the body's length."""
     cseq = _guess_cseq(head)
     try:
         lines = head.decode("utf-8").split("\n")
@@ -180,7 +180,7 @@ def _request_line(line: str, limits: Limits, cseq: int | None) -> tuple[str, str
 
 
 def _find_head_end(buffer: bytearray, limit: int) -> tuple[int, int]:
-    """Where the head ends and the body begins, or (-1, -1); a bare LF is accepted as a line end."""
+    """Finds where head ends and body begins, or (-1, -1); a bare LF is accepted as a line end."""
     found = [
         (at, at + len(blank))
         for blank in (b"\r\n\r\n", b"\n\n", b"\n\r\n")
@@ -195,7 +195,7 @@ def _guess_cseq(head: bytes) -> int | None:
 
 
 def format_response(response: Response, cseq: int | None, server: str) -> bytes:
-    """Write a response; a header value never holds a line break."""
+    """Writes a response; a header value never holds a line break."""
     lines = [f"RTSP/1.0 {response.status} {REASONS[response.status]}"]
     if cseq is not None:
         lines.append(f"CSeq: {cseq}")
@@ -212,7 +212,7 @@ _TRACK = re.compile(r"/trackID=([0-9])\Z")
 
 
 def locate(uri: str, path: str, *, tracks: Iterable[int]) -> int | None:
-    """Which track of the stream at `path` a URI names, or None for the whole stream.
+    """Finds the track of the stream at `path` that a URI names; None for the whole stream.
 
     Raises:
         KeyError: the URI names nothing that is served here.
@@ -233,7 +233,7 @@ def locate(uri: str, path: str, *, tracks: Iterable[int]) -> int | None:
 
 
 def content_base(uri: str) -> str:
-    """The stream's URI as a client asked for it, without user and query, as a base for tracks."""
+    """Returns the stream's URI as a client asked for it, without user and query: tracks' base."""
     bare = _TRACK.sub("", uri.partition("?")[0].rstrip("/")).rstrip("/")
     scheme, _, rest = bare.partition("://")
     host, slash, path = rest.partition("/")

@@ -1,4 +1,4 @@
-"""What each RTSP method answers on one connection (RFC 2326, 10)."""
+"""Answers each RTSP method on one connection (RFC 2326, 10)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Methods:
         return self.session is not None and self.session.id in self._broadcast.sessions
 
     def leave(self) -> None:
-        """The connection has gone: TCP viewers go with it, UDP viewers may live on a little."""
+        """Ends what goes with the connection: TCP viewers; UDP viewers may live on a little."""
         session, self.session = self.session, None
         if session is None or session.id not in self._broadcast.sessions:
             return
@@ -115,7 +115,7 @@ class Methods:
                 return Response(200)
 
     def _find_session(self, request: Request) -> Session | Literal["unknown"] | None:
-        """The session a request names; one opened elsewhere only from the same address."""
+        """Finds the session a request names; one opened elsewhere only from the same address."""
         header = request.headers.get("session")
         if header is None:
             return None
@@ -200,7 +200,7 @@ class Methods:
         return Response(200, (("Transport", transport), *_session_header(session, timeout=True)))
 
     def _choose(self, request: Request, session: Session | None) -> TcpOffer | UdpOffer | None:
-        """The first transport the client offers that is served; one kind for a whole session.
+        """Chooses the first transport offered that is served; one kind for a whole session.
 
         Packets on a connection belong to the session that was opened on it.
         """
@@ -228,9 +228,7 @@ class Methods:
         rtp, rtcp = ((host, port, *scope) for port in offer.ports)
         before = session.legs[track].outlet if track in session.legs else None
         self._broadcast.listen(
-            session,
-            rtcp,
-            instead_of=before.rtcp_address if isinstance(before, UdpOutlet) else None,
+            session, rtcp, instead_of=before.rtcp_address if isinstance(before, UdpOutlet) else None
         )
         outlet = UdpOutlet(pair, rtp, rtcp, self._broadcast.dropped)
         return outlet, format_udp(offer.ports, pair.ports, ssrc)

@@ -1,4 +1,4 @@
-"""NAL units of H.264 out of access units and extradata (ITU-T H.264 Annex B; ISO/IEC 14496-15)."""
+"""Cuts H.264 into NAL units (ITU-T H.264 Annex B; ISO/IEC 14496-15)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ParameterSets:
         return bool(self.sps and self.pps)
 
     def updated(self, nals: list[bytes]) -> ParameterSets:
-        """These sets, exchanged for those an access unit brings along."""
+        """Returns these sets, exchanged for those that an access unit brings along."""
         sps = tuple(nal for nal in nals if nal[0] & 31 == SPS)
         pps = tuple(nal for nal in nals if nal[0] & 31 == PPS)
         if not sps and not pps:
@@ -30,7 +30,7 @@ class ParameterSets:
 
 
 def split_annex_b(data: bytes) -> list[bytes]:
-    """NAL units between start codes, without trailing zero bytes."""
+    """Cuts out the NAL units between start codes, without trailing zero bytes."""
     nals = []
     start = data.find(b"\x00\x00\x01")
     while start >= 0:
@@ -45,7 +45,7 @@ def split_annex_b(data: bytes) -> list[bytes]:
 
 
 def split_length_prefixed(data: bytes, length_size: int) -> list[bytes]:
-    """NAL units each behind its length in `length_size` bytes, big-endian."""
+    """Cuts out NAL units that each stand behind their length: `length_size` bytes, big-endian."""
     nals, at = [], 0
     while at < len(data):
         end = at + length_size
@@ -62,7 +62,7 @@ def split_length_prefixed(data: bytes, length_size: int) -> list[bytes]:
 
 
 def parse_extradata(extradata: bytes) -> tuple[ParameterSets, int]:
-    """Parameter sets, and the length size of length-prefixed access units (0 for Annex B)."""
+    """Reads parameter sets, and the length size of length-prefixed units (0 for Annex B)."""
     if not extradata:
         return ParameterSets(), 0
     if extradata[0] != 1:

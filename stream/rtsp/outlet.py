@@ -1,4 +1,4 @@
-"""The two ways packets leave for a viewer: on its RTSP connection, or as datagrams."""
+"""Sends packets to a viewer: on its RTSP connection, or as datagrams."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _UDP_BACKLOG_BYTES = 1 << 20
 
 
 class Outlet(Protocol):
-    """Where one track of one viewer goes."""
+    """Takes the packets of one track for one viewer."""
 
     async def send(self, packets: list[bytes]) -> None:
-        """Send RTP packets; waits while the way is full."""
+        """Sends RTP packets; waits while the way is full."""
 
     def report(self, packet: bytes) -> None:
-        """Send one RTCP packet, without waiting."""
+        """Sends one RTCP packet, without waiting."""
 
 
-class TcpOutlet:
-    """Packets between the responses on the RTSP connection (RFC 2326, 10.12)."""
+class TcpOutlet(Outlet):
+    """Writes packets between the responses on the RTSP connection (RFC 2326, 10.12)."""
 
     def __init__(self, writer: asyncio.StreamWriter, channels: tuple[int, int]) -> None:
         self._writer = writer
@@ -44,8 +44,8 @@ class TcpOutlet:
         self._writer.write(head + packet)
 
 
-class UdpOutlet:
-    """Datagrams to the two ports a viewer named, at the address it asked from."""
+class UdpOutlet(Outlet):
+    """Sends datagrams to the two ports a viewer named, at the address it asked from."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class UdpPair:
     async def open(
         cls, host: str, port: int, on_rtcp: Callable[[tuple[Any, ...], bytes], None]
     ) -> UdpPair:
-        """Bind `port` and `port + 1`, or any free pair for port 0.
+        """Binds `port` and `port + 1`, or any free pair for port 0.
 
         Raises:
             OSError: there is no such pair.

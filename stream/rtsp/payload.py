@@ -13,7 +13,7 @@ STAP_A, FU_A = 24, 28
 
 
 def h264_payloads(nals: list[bytes], max_bytes: int) -> list[bytes]:
-    """Single NAL units, STAP-A for small ones that are no slices, FU-A for large ones."""
+    """Makes single NAL units, STAP-A of small ones that are no slices, FU-A of large ones."""
     payloads: list[bytes] = []
     small: list[bytes] = []
     for nal in nals:
@@ -57,7 +57,7 @@ def _fragments(nal: bytes, max_bytes: int) -> list[bytes]:
 
 
 def aac_payloads(frame: bytes, max_bytes: int) -> list[bytes]:
-    """One access unit behind its AU header; fragments repeat the header with the whole size."""
+    """Puts an access unit behind its AU header; fragments repeat the header with the whole size."""
     if not 0 < len(frame) < 1 << 13:
         raise BadMedia(f"an AAC frame of {len(frame)} bytes; AAC-hbr takes 1 to 8191")
     header = b"\x00\x10" + (len(frame) << 3).to_bytes(2, "big")
@@ -66,14 +66,14 @@ def aac_payloads(frame: bytes, max_bytes: int) -> list[bytes]:
 
 
 def opus_payloads(packet: bytes, max_bytes: int) -> list[bytes]:
-    """The packet itself; Opus packets are never cut (RFC 7587, 4.2)."""
+    """Returns the packet itself; Opus packets are never cut (RFC 7587, 4.2)."""
     if not 0 < len(packet) <= max_bytes:
         raise BadMedia(f"an Opus packet of {len(packet)} bytes; expected 1 to {max_bytes}")
     return [packet]
 
 
 def mpeg_audio_payloads(frame: bytes, max_bytes: int) -> list[bytes]:
-    """One frame of MPEG audio, any layer; each fragment says where in the frame it begins (3.5)."""
+    """Cuts a frame of MPEG audio, any layer; each piece says where in the frame it begins (3.5)."""
     if not 0 < len(frame) < 1 << 16:
         raise BadMedia(f"an MPEG audio frame of {len(frame)} bytes; expected 1 to 65535")
     step = max_bytes - 4
@@ -83,7 +83,7 @@ def mpeg_audio_payloads(frame: bytes, max_bytes: int) -> list[bytes]:
 
 
 def sample_payloads(samples: bytes, max_bytes: int, *, frame_bytes: int) -> list[bytes]:
-    """Pieces of whole sample frames (one sample of every channel, `frame_bytes` together)."""
+    """Cuts between sample frames (one sample of every channel, `frame_bytes` together)."""
     if not samples or len(samples) % frame_bytes:
         raise BadMedia(f"{len(samples)} bytes of sound; expected a multiple of {frame_bytes}")
     step = max_bytes // frame_bytes * frame_bytes

@@ -1,4 +1,4 @@
-"""RTP packets and RTCP reports of one track as one viewer gets it (RFC 3550)."""
+"""Makes RTP packets and RTCP reports of one track for one viewer (RFC 3550)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SENDER_REPORT, RECEIVER_REPORT, DESCRIPTION, GOODBYE = 200, 201, 202, 203
 
 @dataclass(slots=True)
 class RtpStream:
-    """One track's numbering for one viewer.
+    """Numbers one track's packets for one viewer.
 
     Each viewer has its own, so that units skipped for a slow viewer leave no gap in its sequence
     numbers, and one viewer's numbers say nothing about another's.
@@ -32,7 +32,7 @@ class RtpStream:
         return (self.offset + round(media_seconds * self.clock_rate)) & 0xFFFFFFFF
 
     def packets(self, payloads: list[bytes], media_seconds: float) -> list[bytes]:
-        """The next packets; the last one has the marker bit where that marks ends of units."""
+        """Makes the next packets; the last has the marker bit where that marks ends of units."""
         timestamp = self.timestamp(media_seconds)
         last = len(payloads) - 1
         packets = []
@@ -46,7 +46,7 @@ class RtpStream:
         return packets
 
     def sender_report(self, *, wall_seconds: float, media_seconds: float, name: str) -> bytes:
-        """SR and SDES: `media_seconds` is what the media clock shows at `wall_seconds`.
+        """Makes SR and SDES: `media_seconds` is what the media clock shows at `wall_seconds`.
 
         The same pair of clocks for every track is what lets a player bring them together; so
         does `name`, the CNAME, which has to be the same on all tracks of a session.
@@ -66,7 +66,7 @@ class RtpStream:
         return report + self._description(name)
 
     def goodbye(self, name: str) -> bytes:
-        """An empty RR, SDES and BYE: a compound packet begins with a report (RFC 3550, 6.1)."""
+        """Makes an empty RR, SDES and BYE: compounds begin with a report (RFC 3550, 6.1)."""
         report = struct.pack("!BBHI", 0x80, RECEIVER_REPORT, 1, self.ssrc)
         bye = struct.pack("!BBHI", 0x81, GOODBYE, 1, self.ssrc)
         return report + self._description(name) + bye

@@ -1,4 +1,4 @@
-"""The session description that DESCRIBE answers (RFC 4566; RFC 6184, 8.2.1; RFC 3640, 4.1)."""
+"""Writes the session description (RFC 4566; RFC 6184, 8.2.1; RFC 3640, 4.1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
 def describe(
     video: VideoTrack | None, audio: AudioTrack | None, *, address: str, number: int, title: str
 ) -> bytes:
-    """SDP for the tracks there are; `number` identifies this run of the server."""
+    """Writes SDP for the tracks there are; `number` identifies this run of the server."""
     family = "IP6" if ":" in address else "IP4"
     lines = [
         "v=0",

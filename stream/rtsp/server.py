@@ -1,4 +1,4 @@
-"""The RTSP server: a thread with an event loop of its own, fed from the thread that encodes."""
+"""Serves RTSP on a thread with an event loop of its own, fed from the thread that encodes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from kinemacolor.stream.rtsp.message import Response, format_response
 from kinemacolor.stream.rtsp.nal import parse_extradata
 from kinemacolor.stream.rtsp.outlet import UdpPair
 from kinemacolor.stream.rtsp.payload import h264_payloads
+from kinemacolor.stream.rtsp.publisher import Publisher
 from kinemacolor.stream.rtsp.rtp import RTP_HEADER_BYTES
-from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioCodec, AudioTrack, VideoTrack
+from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _MAX_PENDING = 512
 _GOODBYE_SECONDS = 1.0
 
 
-class RtspServer:
+class RtspServer(Publisher):
     """Serves one stream of H.264 and, if there is sound, one of an `AudioCodec`.
 
     `publish_video` and `publish_audio` may be called from any one thread between `start` and
@@ -83,10 +84,8 @@ class RtspServer:
         self._behind = False
         self._lock = threading.Lock()
 
-    # -- life ---------------------------------------------------------------------------------
-
     def start(self) -> None:
-        """Bind and serve; returns once viewers can connect.
+        """Binds and serves; returns once viewers can connect.
 
         Raises:
             CannotServe: the address is taken or not this machine's.
@@ -108,7 +107,7 @@ class RtspServer:
             logger.warning("%s is open to everybody who reaches this machine: no login", self.url)
 
     def close(self) -> None:
-        """Say goodbye to all viewers and join the thread; a second call does nothing."""
+        """Says goodbye to all viewers and joins the thread; a second call does nothing."""
         with self._lock:
             loop, stop = self._loop, self._stop
             self._loop = None
@@ -130,38 +129,18 @@ class RtspServer:
         return f"rtsp://{host}:{self.port}/{self.path}"
 
     def stats(self) -> Stats:
-        """A snapshot of the counters, from any thread."""
+        """Takes a snapshot of the counters, from any thread."""
         return self._broadcast.stats(connections=len(self._connections))
 
-    # -- publishing, from another thread ------------------------------------------------------
-
     def set_video(self, extradata: bytes | None = None) -> None:
-        """Declare H.264 video.
+        """Declares H.264 video; viewers are asked to come back until SPS and PPS are known."""
+        self._broadcast.video = VideoTrack(*parse_extradata(extradata or b""))
 
-        Args:
-            extradata: The encoder's, avcC (access units are then length-prefixed) or Annex B.
-                None: SPS and PPS are taken from the first access unit that brings them, and
-                viewers are asked to come back until then.
-        """
-        sets, length_size = parse_extradata(extradata or b"")
-        self._broadcast.video = VideoTrack(sets, length_size)
-
-    def set_audio(
-        self,
-        codec: AudioCodec,
-        *,
-        sample_rate: int,
-        channels: int,
-        config: bytes | None = None,
-    ) -> None:
-        """Declare audio; `config` is AAC's AudioSpecificConfig, the encoder's extradata."""
-        self._broadcast.audio = AudioTrack(codec, config or b"", sample_rate, channels)
+    def set_audio(self, audio: AudioTrack) -> None:
+        self._broadcast.audio = audio
 
     def publish_video(self, access_unit: bytes, pts_seconds: float, is_key: bool) -> None:
-        """Send one coded picture to all viewers, in decoding order.
-
-        Args:
-            pts_seconds: On one clock with the audio.
+        """Sends one coded picture to all viewers, in decoding order.
 
         Raises:
             BadMedia: no video was declared, or this is not its kind of access unit.
@@ -177,7 +156,6 @@ class RtspServer:
         self._hand_over(VIDEO, h264_payloads(nals, max_bytes), pts_seconds, is_key)
 
     def publish_audio(self, frame: bytes, pts_seconds: float) -> None:
-        """Send one coded audio frame (AAC without ADTS) or a run of samples to all viewers."""
         audio = self._broadcast.audio
         if audio is None:
             raise BadMedia("publish_audio before set_audio")
@@ -204,8 +182,6 @@ class RtspServer:
                 return
             self._pending += 1
             self._loop.call_soon_threadsafe(self._take, track, payloads, pts_seconds, is_key)
-
-    # -- on the loop --------------------------------------------------------------------------
 
     def _take(self, track: int, payloads: list[bytes], pts_seconds: float, is_key: bool) -> None:
         with self._lock:
@@ -299,7 +275,7 @@ class RtspServer:
 
 
 def _bound_send_buffer(writer: asyncio.StreamWriter, size: int) -> None:
-    """Keep the kernel from hoarding seconds of video for a slow viewer."""
+    """Keeps the kernel from hoarding seconds of video for a slow viewer."""
     sock: socket.socket = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 

@@ -1,4 +1,4 @@
-"""One viewer: its tracks, its state, and the task that sends to it."""
+"""Keeps one viewer's tracks and state, and sends to it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Session:
         return max(1, int(self._limits.session_seconds))
 
     def touch(self) -> None:
-        """Note a sign of life."""
+        """Notes a sign of life."""
         self.seen_seconds = time.monotonic()
 
     def is_expired(self, now_seconds: float) -> bool:
@@ -102,7 +102,7 @@ class Session:
         self._queue.restart()
 
     def offer(self, unit: Unit) -> None:
-        """Queue a unit if the viewer takes its track; never waits."""
+        """Queues a unit if the viewer takes its track; never waits."""
         if self.state != "playing" or unit.track not in self.legs:
             return
         before = self._queue.dropped
@@ -112,7 +112,7 @@ class Session:
         self._wake.set()
 
     def end(self) -> None:
-        """Say goodbye and stop sending."""
+        """Says goodbye and stops sending."""
         self.state = "ready"
         if self._task is not None:
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""What is being served: the tracks, and the units that travel on them."""
+"""Describes what is served: the tracks, and the units that travel on them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class VideoTrack:
     marks_ends: bool = True
 
     def read(self, access_unit: bytes, is_key: bool) -> tuple[ParameterSets, list[bytes]]:
-        """The parameter sets from here on, and the NAL units to send.
+        """Returns the parameter sets from here on, and the NAL units to send.
 
         A key picture gets its SPS and PPS in front, so that a viewer can begin at any of them.
         """

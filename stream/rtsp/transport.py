@@ -1,4 +1,4 @@
-"""The Transport header: what a client proposes and what is answered (RFC 2326, 12.39)."""
+"""Reads the Transport header that a client sends and writes the answer's (RFC 2326, 12.39)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class UdpOffer:
 
 
 def parse_transport(header: str) -> list[TcpOffer | UdpOffer]:
-    """What of a Transport header can be served, in the client's order; often nothing.
+    """Reads what of a Transport header can be served, in the client's order; often nothing.
 
     A `destination` is passed over: packets go to the address that asked and to no other, or the
     server could be turned against a third party.

@@ -1,4 +1,4 @@
-"""What waits to be sent to one viewer; a slow viewer skips to a key frame and delays nobody."""
+"""Queues what one viewer is sent; a slow viewer skips to a key frame and delays nobody."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class UnitQueue:
         return self._bytes
 
     def restart(self) -> None:
-        """Forget everything and begin at the next key frame."""
+        """Forgets everything and begins at the next key frame."""
         self._clear()
         self.is_waiting = self._needs_key
         self._overflowed = False
@@ -64,7 +64,7 @@ class UnitQueue:
         return too_much and len(self._units) > 1
 
     def _overflow(self) -> None:
-        """Skip to the newest key frame in the queue, or empty it and wait for the next one."""
+        """Skips to the newest key frame in the queue, or empties it and waits for the next one."""
         keys = [i for i, unit in enumerate(self._units) if unit.is_key and unit.track == VIDEO]
         skip = keys[-1] if keys and keys[-1] > 0 else len(self._units)
         for _ in range(skip):

@@ -1,9 +1,8 @@
-"""Publishing to an RTSP server (MediaMTX and its like): ANNOUNCE, SETUP, RECORD (RFC 2326)."""
+"""Publishes to an RTSP server (MediaMTX and its like): ANNOUNCE, SETUP, RECORD (RFC 2326)."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 import secrets
 import select
@@ -13,7 +12,9 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from kinemacolor.stream.address import RtspPush
 from kinemacolor.stream.errors import SinkError
+from kinemacolor.stream.rtsp.auth import HASHES, digest_response, parse_parameters
 from kinemacolor.stream.rtsp.payload import h264_payloads
+from kinemacolor.stream.rtsp.publisher import Uplink, received
 from kinemacolor.stream.rtsp.rtp import RTP_HEADER_BYTES, RtpStream
 from kinemacolor.stream.rtsp.sdp import describe
 from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
@@ -23,7 +24,7 @@ _REPORT_SECONDS = 5.0
 _ALIVE_SECONDS = 20.0  # servers forget a silent control connection after 60 s
 
 
-class RtspUplink:
+class RtspUplink(Uplink):
     """One RECORD session: over TCP, or with `?udp` at the URL's end over UDP.
 
     Raises OSError or SinkError when the server does not take it.
@@ -137,13 +138,12 @@ class RtspUplink:
     def _heed(self) -> None:
         """Reads away what the server says while it records: receiver reports, answers."""
         while select.select([self._socket], [], [], 0)[0]:
-            if not self._socket.recv(65536):
-                raise ConnectionResetError("the server closed the connection")
+            received(self._socket)
 
     # Requests and answers
 
     def _ask(self, method: str, url: str, *, body: bytes = b"", **headers: str) -> dict[str, str]:
-        """One request and its answer; once more with a login when that is asked for."""
+        """Sends a request and reads its answer; once more with a login when that is asked for."""
         status, fields = self._exchange(self._request(method, url, body=body, **headers))
         if status == 401 and self._user:
             self._challenge = fields.get("www-authenticate", "")
@@ -171,10 +171,9 @@ class RtspUplink:
     def _exchange(self, request: bytes) -> tuple[int, dict[str, str]]:
         self._socket.sendall(request)
         while b"\r\n\r\n" not in self._received:
-            data = self._socket.recv(65536)
-            if not data or len(self._received) > 1 << 16:
-                raise ConnectionResetError("the server closed the connection")
-            self._received += data
+            if len(self._received) > 1 << 16:
+                raise SinkError("this is no RTSP server: its answer has no end")
+            self._received += received(self._socket)
         head, _, self._received = self._received.partition(b"\r\n\r\n")
         first, *lines = head.decode("utf-8", "replace").split("\r\n")
         match = re.match(r"RTSP/1\.\d (\d{3})", first)
@@ -191,34 +190,27 @@ class RtspUplink:
                 fields.setdefault(name, value)
         length = int(fields.get("content-length", "0"))
         while len(self._received) < length:
-            data = self._socket.recv(65536)
-            if not data:
-                raise ConnectionResetError("the server closed the connection")
-            self._received += data
+            self._received += received(self._socket)
         self._received = self._received[length:]
         return int(match[1]), fields
 
 
 def authorization(challenge: str, method: str, url: str, user: str, password: str) -> str:
-    """The Authorization header that answers a challenge: Digest (RFC 7616) or Basic (RFC 7617)."""
+    """Answers a challenge with an Authorization header: Digest (RFC 7616) or Basic (RFC 7617)."""
     if not challenge.lower().startswith("digest"):
         return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-    asked = dict(re.findall(r'(\w+)="?([^",]*)"?', challenge))
-    algorithm = asked.get("algorithm", "MD5").upper()
-
-    def digest(text: str) -> str:
-        name = "sha256" if algorithm == "SHA-256" else "md5"
-        return hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest()
-
-    realm, nonce = asked.get("realm", ""), asked.get("nonce", "")
-    ours, theirs = digest(f"{user}:{realm}:{password}"), digest(f"{method}:{url}")
-    fields = f'username="{user}", realm="{realm}", nonce="{nonce}", uri="{url}"'
+    asked = parse_parameters(challenge.partition(" ")[2])
+    given = {"nonce": asked.get("nonce", ""), "uri": url}
     if "auth" in asked.get("qop", "").split(","):
-        once = secrets.token_hex(8)
-        answer = digest(f"{ours}:{nonce}:00000001:{once}:auth:{theirs}")
-        fields += f', qop=auth, nc=00000001, cnonce="{once}"'
-    else:
-        answer = digest(f"{ours}:{nonce}:{theirs}")
+        given |= {"qop": "auth", "nc": "00000001", "cnonce": secrets.token_hex(8)}
+    realm = asked.get("realm", "")
+    hashed = HASHES.get(asked.get("algorithm", "MD5").upper(), HASHES["MD5"])
+    response = digest_response(
+        hashed, user=user, realm=realm, password=password, method=method, given=given
+    )
+    fields = {"username": user, "realm": realm} | given | {"response": response}
+    bare = ("qop", "nc")  # RFC 7616, 3.4
+    words = [f"{k}={v}" if k in bare else f'{k}="{v}"' for k, v in fields.items()]
     if "algorithm" in asked:
-        fields += f", algorithm={asked['algorithm']}"
-    return f'Digest {fields}, response="{answer}"'
+        words.append(f"algorithm={asked['algorithm']}")
+    return f"Digest {', '.join(words)}"

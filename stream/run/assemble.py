@@ -6,16 +6,16 @@ import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 from kinemacolor.engine.backend import Backend
 from kinemacolor.stream.address import STILLS, LocalFile, Null, Pipe, Window
-from kinemacolor.stream.color.colorizer import Colorizer, takes_any_size
-from kinemacolor.stream.color.cuda_colorizer import CudaColorizer
-from kinemacolor.stream.color.degrade import SHARES, Degrade
-from kinemacolor.stream.color.pace import Pace
+from kinemacolor.stream.color.asking import takes_any_size
+from kinemacolor.stream.color.colorizer import Colorizer
+from kinemacolor.stream.color.cuda_painter import CudaPainter
+from kinemacolor.stream.color.painter import Style
+from kinemacolor.stream.color.tempo import SHARES, Tempo
 from kinemacolor.stream.errors import BadSink, BadSource, StreamError
 from kinemacolor.stream.handoff import Stop
 from kinemacolor.stream.measure.latency import Latency
@@ -154,22 +154,16 @@ def make_colorizer(network: Backend, options: Options, source: Source, sink: Sin
     """Makes what colours the job's frames, and warms it up for a live source."""
     color = options.color
     steady = _make_steady(options, source)
-    choices: dict[str, Any] = {
-        "steady": steady,
-        "saturation": color.saturation,
-        "upsample": color.upsample,
-        "compare": color.compare,
-        "pix_fmts": sink.pix_fmts,
-    }
-    degrades = source.live and options.live.degrade  # which minds the key frames' distance, too
-    if color.every == "auto" and not degrades:
-        choices["pace"] = Pace(steady.key_frames, source.info.rate)
-    if color.hwaccel == "cuda":
-        return CudaColorizer(network, **choices, index=color.device)
-    degrade = make_degrade(network, options, steady) if degrades else None
-    colorizer = Colorizer(network, **choices, degrade=degrade)
+    on_gpu = color.hwaccel == "cuda"
+    colorizer = Colorizer(
+        network,
+        steady=steady,
+        style=Style(color.saturation, color.upsample, color.compare),
+        painter=CudaPainter(sink.pix_fmts, index=color.device) if on_gpu else None,
+        pix_fmts=sink.pix_fmts,
+        tempo=make_tempo(network, options, steady, live=source.live),
+    )
     if source.live:
-        colorizer.overlap = 0  # as the pipeline runs it
         rate = source.info.rate
         usual = 1 <= rate <= 240  # else it is no rate, but a clock
         colorizer.warm_up(_frame_like(source), period_seconds=float(1 / rate) if usual else None)
@@ -187,15 +181,18 @@ def _frame_like(source: Source) -> av.VideoFrame:
     return frame
 
 
-def make_degrade(network: Backend, options: Options, steady: Steady) -> Degrade:
-    """What a live run may give up: nothing that the user chose."""
-    return Degrade(
-        steady.key_frames,
-        limit_seconds=options.live.max_latency_ms / 1000,
-        shares=SHARES if takes_any_size(network) else (),
-        fixed=isinstance(options.color.every, int) or not steady.carries,
-        skips=options.color.every == "auto",
-    )
+def make_tempo(network: Backend, options: Options, steady: Steady, *, live: bool) -> Tempo | None:
+    """What a run may change to keep the rate: nothing that the user chose."""
+    every = options.color.every
+    if live and options.live.degrade:
+        return Tempo(
+            steady.key_frames,
+            limit_seconds=options.live.max_latency_ms / 1000,
+            shares=SHARES if takes_any_size(network) else (),
+            fixed=isinstance(every, int) or not steady.carries,
+            skips=every == "auto",
+        )
+    return Tempo(steady.key_frames) if every == "auto" else None
 
 
 def _make_steady(options: Options, source: Source) -> Steady:

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Required, TypedDict
 
 from kinemacolor.engine.outputs import check_writable
 from kinemacolor.stream.color.colorizer import Colorizer
@@ -15,6 +15,41 @@ from kinemacolor.stream.measure.latency import Latency
 from kinemacolor.stream.measure.stats import Stats, peak_memory_mb
 from kinemacolor.stream.media import Sink, Source
 from kinemacolor.stream.run.job import Job
+
+
+class Report(TypedDict, total=False):
+    """What a run did, ready for JSON. Of a source that came to nothing, only what is required."""
+
+    source: Required[str]  # as it may be shown: without a password
+    sink: Required[str]  # where the result is; of a film that was stopped, the part that was kept
+    ended: Required[Literal["whole", "stopped", "failed"]]
+    error: str  # of "failed"
+    width: int
+    height: int
+    pix_fmt: str
+    read_as: str | None  # matrix and range; None where no frame came
+    frames_in: int
+    frames_out: int
+    frames_inferred: int
+    packets_copied: int
+    packets_damaged: int
+    times_repaired: int
+    streams_left_out: list[str]
+    cuts: list[int]  # frame numbers
+    seconds: float
+    fps: float
+    first_frame_seconds: float | None
+    stage_ms: dict[str, float]  # a frame's mean
+    peak_memory_mb: float | None
+    model: dict[str, str]
+    backend: str
+    encoder: str
+    versions: dict[str, str]
+    latency_ms: dict[str, float]  # this and what follows of a live source: p50, p95 and p99
+    dropped: dict[str, int]  # frames, by cause
+    reconnects: int
+    degraded: list[dict[str, Any]]  # what was given up to keep the rate, and when
+    sinks_dropped: dict[str, int]  # of several sinks
 
 
 def check_report(
@@ -57,10 +92,10 @@ def make_report(
     colorizer: Colorizer,
     stats: Stats,
     latency: Latency | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Everything that `--report` writes, ready for JSON."""
     spec = colorizer.backend.spec
-    return {
+    report: Report = {
         "source": source.info.name,
         "sink": str(job.sinks[0]),
         "ended": "whole",
@@ -85,26 +120,28 @@ def make_report(
         "backend": colorizer.backend.description,
         "encoder": sink.description,
         "versions": versions(),
-        **({} if latency is None else latency.report()),
-        **(_live(source, stats) if source.live else {}),
-        **({"sinks_dropped": dict(sink.dropped)} if len(job.sinks) > 1 else {}),
     }
-
-
-def unfinished_report(job: Job, ended: str, message: str | None = None) -> dict[str, Any]:
-    """Of a source that came to nothing: `ended` is "failed" or "stopped"."""
-    report = {"source": str(job.source), "sink": str(job.sinks[0]), "ended": ended}
-    return report if message is None else {**report, "error": message}
-
-
-def _live(source: Source, stats: Stats) -> dict[str, Any]:
-    return {
-        "reconnects": source.reconnects,
-        "degraded": [
+    if latency is not None:
+        report.update(latency.report())  # type: ignore[typeddict-item]
+    if source.live:
+        report["reconnects"] = source.reconnects
+        report["degraded"] = [
             {"at_seconds": seconds, "step": step.name, "message": step.message}
             for seconds, step in stats.steps
-        ],
-    }
+        ]
+    if len(job.sinks) > 1:
+        report["sinks_dropped"] = dict(sink.dropped)
+    return report
+
+
+def unfinished_report(
+    job: Job, ended: Literal["stopped", "failed"], message: str | None = None
+) -> Report:
+    """Of a source that came to nothing."""
+    report: Report = {"source": str(job.source), "sink": str(job.sinks[0]), "ended": ended}
+    if message is not None:
+        report["error"] = message
+    return report
 
 
 def versions() -> dict[str, str]:

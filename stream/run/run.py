@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -29,11 +30,9 @@ from kinemacolor.stream.run.assemble import (
 )
 from kinemacolor.stream.run.job import Job, plan_jobs
 from kinemacolor.stream.run.progress import Progress
-from kinemacolor.stream.run.report import make_report
+from kinemacolor.stream.run.report import Report, make_report, unfinished_report
 
 log = logging.getLogger(__name__)
-
-Report = dict[str, Any]
 
 
 class Watcher(Protocol):
@@ -66,11 +65,14 @@ class Run:
         self._stop = Stop()
         self._source: Source | None = None
         self._latency: Latency | None = None
+        self._last: Progress | None = None  # set when it has ended
         self._report: Report | None = None
         self._task: Task[Report] | None = None
 
     def start(self) -> None:
         """Runs on a thread of its own; `join` waits for it."""
+        if self._task is not None:
+            raise RuntimeError(f"the run of {self.job.source} was started before")
         self._task = Task(self.run, name="run")
 
     def join(self, timeout_seconds: float | None = None) -> Report:
@@ -78,7 +80,8 @@ class Run:
 
         Raises what `run` raises, or TimeoutError.
         """
-        assert self._task is not None, "it was not started"
+        if self._task is None:
+            raise RuntimeError(f"the run of {self.job.source} was not started")
         return self._task.join(timeout_seconds)
 
     def stop(self) -> None:
@@ -87,10 +90,10 @@ class Run:
 
     @property
     def progress(self) -> Progress | None:
-        """How far it is; None before its source is open."""
-        return (
-            None if self._source is None else Progress.of(self.stats, self._source, self._latency)
-        )
+        """How far it is, or how far it came; None before its source is open."""
+        if self._last is not None or self._source is None:
+            return self._last
+        return Progress.of(self.stats, self._source, self._latency)
 
     @property
     def report(self) -> Report | None:
@@ -106,11 +109,19 @@ class Run:
         message gives when it is long enough to be missed. Raises KeyboardInterrupt after Ctrl-C;
         there is a report all the same.
         """
-        options = place_frames(self.job, self.options)
+        self.stats.started = time.perf_counter()
         try:
+            return self._work()
+        finally:
+            self._last = self.progress
+
+    def _work(self) -> Report:
+        try:
+            self._stop.sleep(0)  # raises where it was stopped before it began
+            options = place_frames(self.job, self.options)
             source = self._source = open_job_source(self.job, options, self._stop)
         except Stopped:
-            self._report = {"source": str(self.job.source), "ended": "stopped"}
+            self._report = unfinished_report(self.job, "stopped")
             return self._report
         with closing(source):
             sink = open_job_sinks(self.job, options, source)
@@ -119,9 +130,11 @@ class Run:
             self._say_repairs(source)
         assert self._report is not None
         if stopped is not None:
-            self._report |= {"ended": "stopped", **({} if kept is None else {"sink": str(kept)})}
-            if not isinstance(stopped, Stopped):
-                raise stopped
+            self._report["ended"] = "stopped"
+            if kept is not None:
+                self._report["sink"] = str(kept)
+        if isinstance(stopped, KeyboardInterrupt):
+            raise stopped
         return self._report
 
     def _color(
@@ -217,11 +230,10 @@ def colorize(source: str | Path, sink: str | Path, **options: Any) -> Report:
     """Colorizes one source into one sink, as the command does, and returns the report.
 
     Args:
-        source: file, `-` or `test:`.
-        sink: file, `-` or `null:`.
+        source, sink: as on the command line: film.mkv, webcam:0, rtsp://..., test:, null:.
         options: by name: model, steady, saturation, codec, crf, overwrite, ... (`Options.of`).
 
-    Raises StreamError or EngineError; TypeError for an option that there is not.
+    Raises KinemacolorError; TypeError for an option that there is not.
     """
     chosen = Options.of(**options)
     jobs = plan_jobs([str(source)], [str(sink)])

@@ -1,4 +1,4 @@
-"""Which encoder makes the output, with which settings."""
+"""Chooses the encoder of an output, and its settings."""
 
 from __future__ import annotations
 
@@ -79,27 +79,27 @@ def _check_hardware(name: str, codec: str, kind: str) -> None:
 
 
 def hardware_encoder(codec: str | None, kind: str) -> str:
-    """FFmpeg's name for a codec's encoder in hardware: `hevc_nvenc` for h265."""
+    """Returns FFmpeg's name for a codec's encoder in hardware: `hevc_nvenc` for h265."""
     name = (codec or "").lower()
     family = {"h265": "hevc", "": "h264"}.get(name, name)
     return f"{family}_{kind}"
 
 
 def supported_pix_fmts(encoder: str) -> set[str]:
-    """The pixel formats in which frames may come; empty means that the encoder does not say."""
+    """Returns the pixel formats in which frames may come; none where the encoder does not say."""
     names = {pix_fmt.name for pix_fmt in av.Codec(encoder, "w").video_formats or []}
     return names | {planar for planar, other in _INTERLEAVED.items() if other in names}
 
 
 def encoder_pix_fmt(encoder: str, pix_fmt: str) -> str:
-    """The format in which an encoder takes frames of this one; PyAV rearranges them."""
+    """Returns the format in which an encoder takes frames of this one; PyAV rearranges them."""
     names = {pix_fmt.name for pix_fmt in av.Codec(encoder, "w").video_formats or []}
     other = _INTERLEAVED.get(pix_fmt)
     return other if other in names and pix_fmt not in names else pix_fmt
 
 
 def encoder_settings(encoder: str, options: EncodeOptions) -> dict[str, str]:
-    """Private options of the encoder, from crf and preset as x264 counts them."""
+    """Returns the encoder's private options for crf and preset as x264 counts them."""
     speed = _PRESETS.index(options.preset)
     crf = f"{options.crf:g}"
     match encoder:
@@ -146,7 +146,7 @@ def add_video_stream(
     except (ValueError, av.error.FFmpegError) as error:
         raise BadSink(f"{encoder} does not fit into {container.format.name}: {error}") from error
     context = stream.codec_context
-    context.width, context.height = frame.width, frame.height
+    tag(context, frame)
     context.pix_fmt = encoder_pix_fmt(encoder, frame.format.name)
     # Frames keep their own pts; the rate above only guides rate control. AVI and MPEG-1 and -2
     # alone count in frames; AVI would fill a finer time base with empty ones.
@@ -159,10 +159,15 @@ def add_video_stream(
     context.time_base = stream.time_base = time_base
     # The last frame of a film ends when the source's does, not after an average frame.
     context.flags |= Flags.frame_duration
-    context.colorspace, context.color_range = frame.colorspace, frame.color_range
-    context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
     context.thread_type = "AUTO"
     if encoder in ("mjpeg", "mpeg4"):
         context.flags |= Flags.qscale
         context.global_quality = 2 * _QP_TO_LAMBDA
     return stream
+
+
+def tag(context: Any, frame: av.VideoFrame) -> None:
+    """Sets an encoder to a frame's size and color."""
+    context.width, context.height = frame.width, frame.height
+    context.colorspace, context.color_range = frame.colorspace, frame.color_range
+    context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc

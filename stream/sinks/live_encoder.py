@@ -1,4 +1,4 @@
-"""H.264 for viewers who watch now: no frame is held back, and any of them can begin soon."""
+"""Encodes H.264 for viewers who watch now: it holds no frame back, and a key frame comes soon."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import av.error
 from av.video.frame import PictureType
 from kinemacolor.stream.address import SinkAddress
 from kinemacolor.stream.errors import BadSink, SinkError
+from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.rtsp.nal import IDR, split_annex_b
-from kinemacolor.stream.sinks.encode import EncodeOptions, choose_encoder, encoder_settings
+from kinemacolor.stream.sinks.encode import choose_encoder, encoder_settings, tag
 
 KEY_SECONDS = 1.0  # between key frames: as long as a new viewer waits at most
 # Beside the common settings; what each encoder calls "do not hold frames back".
@@ -76,7 +77,7 @@ class LiveEncoder:
         self._key_wanted = True
 
     def encode(self, frame: av.VideoFrame) -> list[Any]:
-        """The coded picture of a frame. Raises SinkError."""
+        """Returns the coded picture of a frame. Raises SinkError."""
         if frame.width % 2 or frame.height % 2:  # 4:2:0 has whole chroma samples only
             frame = frame.reformat(width=max(2, frame.width & ~1), height=max(2, frame.height & ~1))
         packets = []
@@ -97,16 +98,14 @@ class LiveEncoder:
         return packets
 
     def flush(self) -> list[Any]:
-        """What is still inside; nothing, unless a hardware encoder held it back."""
+        """Returns what a hardware encoder held back; others hold nothing."""
         return [] if self._context is None else self._context.encode(None)
 
     def _open(self, frame: av.VideoFrame) -> Any:
         context: Any = av.CodecContext.create(self.encoder, "w")
-        context.width, context.height = frame.width, frame.height
+        tag(context, frame)
         context.pix_fmt = frame.format.name
         context.time_base, context.framerate = frame.time_base, self._rate
-        context.colorspace, context.color_range = frame.colorspace, frame.color_range
-        context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
         context.options = self._settings
         context.open()
         return context

@@ -1,24 +1,23 @@
-"""`hls:folder`, `mpegts:-`, `udp://`: for web players, for the next program, for a network."""
+"""Writes `hls:folder`, `mpegts:-` and `udp://`: for web players, other programs, a network."""
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
-import av.error
 from kinemacolor.stream.address import Datagrams, TransportStream
 from kinemacolor.stream.errors import SinkError
-from kinemacolor.stream.media import Item, Sink, Source
-from kinemacolor.stream.sinks.encode import EncodeOptions
+from kinemacolor.stream.media import Item, Sink, Source, is_frame
+from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.sinks.live_encoder import KEY_SECONDS, LiveEncoder
 from kinemacolor.stream.sinks.packets import Onward
+from kinemacolor.stream.sinks.words import errors_in_words
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +47,10 @@ def open_hls_sink(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(f"cannot make the folder {folder}: {error.strerror}") from error
-    segments = {"hls_segment_filename": str(folder / "segment-%05d.ts")}
     layout = _LIVE_HLS if source.live else _WHOLE_HLS
-    return MuxSink("hls", str(playlist), source, options=options, layout=layout | segments)
+    layout = layout | {"hls_segment_filename": str(folder / "segment-%05d.ts")}
+    name = str(playlist)
+    return MuxSink("hls", name, source, options=options, layout=layout, name=name)
 
 
 def open_transport_sink(
@@ -58,30 +58,37 @@ def open_transport_sink(
 ) -> MuxSink:
     """Opens a pipe or a host's port for MPEG-TS. Raises SinkError."""
     if isinstance(address, Datagrams):
-        return MuxSink("mpegts", address.url, source, options=options, layout=_AT_ONCE)
+        url, name = address.url, str(address)
+        return MuxSink("mpegts", url, source, options=options, layout=_AT_ONCE, name=name)
     return MuxSink("mpegts", sys.stdout.buffer, source, options=options)
 
 
 class MuxSink(Sink):
-    """H.264 without delay in a container that can be joined at any key frame; sound is copied."""
+    """Writes H.264 without delay into a container that players join at any key frame; copies sound.
+
+    Args:
+        format, target, layout: FFmpeg's muxer, where it writes, and the muxer's options.
+        name: of the target, as it may be shown.
+    """
 
     follows_size = True
 
     def __init__(
         self,
         format: str,
-        target: Any,
+        target: str | BinaryIO,
         source: Source,
         *,
-        options: EncodeOptions | None = None,
+        options: EncodeOptions,
         layout: dict[str, str] | None = None,
+        name: str = "the pipe",
     ) -> None:
-        self._encoder = LiveEncoder(source.info.rate, options or EncodeOptions())
+        self._encoder = LiveEncoder(source.info.rate, options)
         self.pix_fmts = self._encoder.pix_fmts
         self.description = f"{self._encoder.description}, {format}"
         self._left_out: list[str] = []
         self._source = source
-        self._name = target if isinstance(target, str) else "the pipe"
+        self._name = name
         self._video: Any = None
         self._flushed = False
         self._waiting: list[Any] = []  # a film's packets that came before its first frame
@@ -103,7 +110,7 @@ class MuxSink(Sink):
 
     def write(self, item: Item) -> None:
         with self._errors():
-            if isinstance(item, av.VideoFrame):
+            if is_frame(item):
                 packets = self._encoder.encode(item)
                 if self._video is None:
                     self._begin(item)
@@ -158,26 +165,14 @@ class MuxSink(Sink):
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        try:
+        with errors_in_words(self._name):
             yield
             if self._files and self._files.error:
                 raise self._files.error
-        except av.error.PyAVCallbackError as error:  # PyAV's word for what a pipe raised
-            raise SinkError("the reader of the pipe went away") from error
-        except OSError as error:  # PyAV's errors are OSErrors, too
-            if isinstance(error, SinkError):
-                raise
-            if error.errno == errno.EPIPE:
-                raise SinkError("the reader of the pipe went away") from error
-            if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-                raise SinkError(
-                    f"no space left for {self._name}: free some, or choose another folder"
-                ) from error
-            raise SinkError(f"cannot write {self._name}: {error.strerror or error}") from error
 
 
 class _Files:
-    """The files that FFmpeg's HLS muxer opens; it does not ask whether they could be written."""
+    """Opens the files of FFmpeg's HLS muxer, which does not ask whether they could be written."""
 
     def __init__(self) -> None:
         self.error: OSError | None = None  # the first

@@ -1,8 +1,6 @@
-"""Nowhere: for measuring the pipeline without an encoder."""
+"""The sink that writes nothing."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from kinemacolor.stream.media import Item, Sink
 
@@ -14,9 +12,3 @@ class NullSink(Sink):
 
     def write(self, item: Item) -> None:
         pass
-
-    def finish(self) -> None:
-        pass
-
-    def abandon(self, *, keep: bool) -> Path | None:
-        return None

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kinemacolor.stream.address import (
-    Datagrams,
-    Hls,
-    LocalFile,
-    Null,
-    Pipe,
-    RtmpPush,
-    RtspPush,
-    RtspServer,
-    SinkAddress,
-    TransportStream,
-    VirtualCamera,
-    Window,
-    parse_sink,
-)
+from kinemacolor.stream import address as kinds
 from kinemacolor.stream.errors import BadSink
 from kinemacolor.stream.media import Sink, Source
-from kinemacolor.stream.sinks.encode import EncodeOptions
-from kinemacolor.stream.sinks.film import FileSink, check_target
+from kinemacolor.stream.options import EncodeOptions
+from kinemacolor.stream.rtsp import Credentials
+from kinemacolor.stream.sinks.film import FilmSink, check_target
 from kinemacolor.stream.sinks.mux import open_hls_sink, open_transport_sink
 from kinemacolor.stream.sinks.null import NullSink
 from kinemacolor.stream.sinks.publish import open_push_sink, open_serve_sink
@@ -34,12 +20,9 @@ from kinemacolor.stream.sinks.window import WindowSink
 from kinemacolor.stream.sinks.y4m import Y4MSink
 from kinemacolor.stream.sources.still import StillSource
 
-if TYPE_CHECKING:
-    from kinemacolor.stream.rtsp import Credentials
-
 
 def open_sink(
-    address: str | Path | SinkAddress,
+    address: str | Path | kinds.SinkAddress,
     source: Source,
     *,
     options: EncodeOptions | None = None,
@@ -65,28 +48,28 @@ def open_sink(
     """
     options = options or EncodeOptions()
     if isinstance(address, str | Path):
-        address = parse_sink(address)
+        address = kinds.parse_sink(address)
     match address:
-        case Null():
+        case kinds.Null():
             return NullSink()
-        case Pipe():
+        case kinds.Pipe():
             return Y4MSink(sys.stdout.buffer, source)
-        case Window():
+        case kinds.Window():
             return WindowSink()
-        case VirtualCamera(device=device):
+        case kinds.VirtualCamera(device=device):
             return VirtualCamSink(source, device)
-        case Hls(folder=folder):
+        case kinds.Hls(folder=folder):
             return open_hls_sink(folder, source, options=options, overwrite=overwrite)
-        case TransportStream() | Datagrams():
+        case kinds.TransportStream() | kinds.Datagrams():
             return open_transport_sink(address, source, options=options)
-        case RtspServer():
+        case kinds.RtspServer():
             return open_serve_sink(address, source, options=options, credentials=credentials)
-        case RtspPush() | RtmpPush():
+        case kinds.RtspPush() | kinds.RtmpPush():
             return open_push_sink(address, source, options=options)
-        case LocalFile(path=path) if isinstance(source, StillSource) or address.is_still:
+        case kinds.LocalFile(path=path) if isinstance(source, StillSource) or address.is_still:
             check_target(path, source.info.name, overwrite=overwrite)
             if not isinstance(source, StillSource):
                 raise BadSink(f"a film cannot become the picture {path.name}: use .mp4 or .mkv")
             return StillSink(path, source)
-        case LocalFile(path=path):
-            return FileSink(path, source, options=options, overwrite=overwrite, trimmed=trimmed)
+        case kinds.LocalFile(path=path):
+            return FilmSink(path, source, options=options, overwrite=overwrite, trimmed=trimmed)

@@ -1,4 +1,4 @@
-"""Times of encoded packets: those that an encoder got wrong, and those that go back."""
+"""Mends the times of encoded packets that are wrong, and finds those that go back."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FARTHEST_SECONDS = 60  # that a decoder's time lies before the frame's own
 
 
 def with_decode_times(packets: Sequence[av.Packet]) -> Sequence[av.Packet]:
-    """Gives the packets of a flush sound decode times if they have none.
+    """Gives the packets of a flush decode times that rise and are at most the frames' own.
 
-    Of a film that is shorter than its delay, x265 takes them from memory that it never wrote.
-    Decode times rise and are at most the frame's own.
+    Packets with such times keep them. x265 leaves the times to chance when a film is shorter than
+    its delay.
     """
     if all(map(_is_sound, packets)):
         return packets
@@ -27,7 +27,7 @@ def with_decode_times(packets: Sequence[av.Packet]) -> Sequence[av.Packet]:
 
 
 class Onward:
-    """The time of the last packet of each stream: no muxer goes back in it.
+    """Keeps the time of the last packet of each stream: muxers refuse one that is earlier.
 
     Where a film that loops begins again, its sound does so: an encoder's priming lies before zero.
     """

@@ -1,4 +1,4 @@
-"""The name that an output has until it is whole: a run's own, so that no other is harmed."""
+"""Names an output until it is whole; each run has a name of its own, and harms no other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def reserve(path: Path) -> Path:
 
 
 def partial_name(path: Path, number: int = 1) -> Path:
-    """The temporary name of an output: film.partial.mkv, film.partial-2.mkv, ..."""
+    """Returns a temporary name of an output: film.partial.mkv, film.partial-2.mkv, ..."""
     mark = "partial" if number == 1 else f"partial-{number}"
     return path.with_name(f"{path.stem}.{mark}{path.suffix}")
 

@@ -1,23 +1,25 @@
-"""RTSP out: the result served to any number of viewers, or pushed to a server that does."""
+"""Serves the result over RTSP to any number of viewers, or pushes it to another server."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import av
 import numpy as np
 from kinemacolor.stream.address import RtmpPush, RtspPush
 from kinemacolor.stream.address import RtspServer as ServerAddress
 from kinemacolor.stream.errors import SinkError
-from kinemacolor.stream.media import Item, Sink, Source
+from kinemacolor.stream.media import Item, Sink, Source, is_frame
+from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.rtmp.uplink import RtmpUplink
-from kinemacolor.stream.rtsp import AudioCodec, Credentials, RtspServer
+from kinemacolor.stream.rtsp import Credentials, RtspServer
+from kinemacolor.stream.rtsp.publisher import Publisher
+from kinemacolor.stream.rtsp.tracks import AudioCodec, AudioTrack
 from kinemacolor.stream.rtsp.uplink import RtspUplink
-from kinemacolor.stream.sinks.encode import EncodeOptions
 from kinemacolor.stream.sinks.live_encoder import LiveEncoder
 from kinemacolor.stream.sinks.push import TIMEOUT_SECONDS, Pusher
 from kinemacolor.stream.sinks.remux import has_adts_header
@@ -40,7 +42,7 @@ SOUNDS: dict[str, AudioCodec] = {
 
 
 def credentials_for(user: str | None) -> Credentials | None:
-    """The login that viewers need; its password is read from the environment or from a file.
+    """Reads the password of the login that viewers need, from the environment or from a file.
 
     Raises SinkError when there is a user and no password: it is never on the command line,
     where every process of the machine could read it.
@@ -56,25 +58,6 @@ def credentials_for(user: str | None) -> Credentials | None:
     if not password:
         raise SinkError(f"no password for {user}: set {PASSWORD}, or {PASSWORD_FILE} to a file")
     return Credentials(user, password)
-
-
-class Publisher(Protocol):
-    """Takes coded pictures and sound: our server, or the way to another one."""
-
-    @property
-    def url(self) -> str: ...
-    def set_video(self, extradata: bytes | None = None) -> None: ...
-    def set_audio(
-        self,
-        codec: AudioCodec,
-        *,
-        sample_rate: int,
-        channels: int,
-        config: bytes | None = None,
-    ) -> None: ...
-    def publish_video(self, access_unit: bytes, pts_seconds: float, is_key: bool) -> None: ...
-    def publish_audio(self, frame: bytes, pts_seconds: float) -> None: ...
-    def close(self) -> None: ...
 
 
 def open_serve_sink(
@@ -112,10 +95,7 @@ def open_push_sink(
     only_aac = isinstance(address, RtmpPush)
     connect = partial(RtmpUplink, address) if only_aac else partial(RtspUplink, address)
     pusher = Pusher(
-        str(address),
-        connect,
-        on_key_request=encoder.ask_for_key,
-        timeout_seconds=timeout_seconds,
+        str(address), connect, on_key_request=encoder.ask_for_key, timeout_seconds=timeout_seconds
     )
     return PublishSink(source, encoder, pusher, only_aac=only_aac)
 
@@ -130,12 +110,7 @@ class PublishSink(Sink):
     follows_size = True  # players of H.264 take new parameter sets with any key frame
 
     def __init__(
-        self,
-        source: Source,
-        encoder: LiveEncoder,
-        publisher: Publisher,
-        *,
-        only_aac: bool = False,
+        self, source: Source, encoder: LiveEncoder, publisher: Publisher, *, only_aac: bool = False
     ) -> None:
         self._encoder = encoder
         self.publisher = publisher
@@ -143,25 +118,24 @@ class PublishSink(Sink):
         self.description = f"{encoder.description}, {publisher.url}"
         self._to_aac: AacEncoder | None = None
         publisher.set_video()
-        if only_aac:
-            self._sound, self._to_aac = _aac_of(source)
-        else:
-            self._sound = _sound_of(source)
+        self._sound = _sound_of(source, ("aac",) if only_aac else SOUNDS)
+        if self._sound is None and only_aac:
+            self._sound, self._to_aac = _made_aac(source)
+        elif self._sound is None:
+            for sound in source.container.streams.audio:
+                log.warning(
+                    "%s sound is left out: RTSP viewers get AAC, Opus, MP3, G.711 or 16-bit PCM",
+                    sound.codec_context.name,
+                )
         if self._to_aac is not None:
-            sound = self._to_aac
-            publisher.set_audio(
-                "aac",
-                sample_rate=sound.sample_rate,
-                channels=sound.channels,
-                config=sound.config,
-            )
+            publisher.set_audio(self._to_aac.track)
         elif self._sound is not None:
             context = self._sound.codec_context
             if context.extradata or context.codec.canonical_name != "aac":
                 self._declare(bytes(context.extradata or b""))
 
     def write(self, item: Item) -> None:
-        if isinstance(item, av.VideoFrame):
+        if is_frame(item):
             for packet in self._encoder.encode(item):
                 self._publish(packet)
         elif self._sound is not None and item.stream_index == self._sound.index:
@@ -200,44 +174,29 @@ class PublishSink(Sink):
     def _declare(self, config: bytes) -> None:
         context = self._sound.codec_context
         codec = SOUNDS[context.codec.canonical_name]
-        self.publisher.set_audio(
-            codec,
-            sample_rate=context.sample_rate,
-            channels=context.layout.nb_channels,
-            config=config if codec == "aac" else None,
-        )
+        config = config if codec == "aac" else b""
+        channels = context.layout.nb_channels
+        self.publisher.set_audio(AudioTrack(codec, config, context.sample_rate, channels))
 
 
 def adts_config(data: bytes) -> bytes:
-    """AAC's AudioSpecificConfig out of a packet's ADTS header (ISO 14496-3, 1.6.2.1 and 1.A.2)."""
+    """Makes AAC's AudioSpecificConfig of a packet's ADTS header (ISO 14496-3, 1.6.2.1, 1.A.2)."""
     profile, rate = data[2] >> 6, data[2] >> 2 & 15
     channels = (data[2] & 1) << 2 | data[3] >> 6
     return ((profile + 1) << 11 | rate << 7 | channels << 3).to_bytes(2, "big")
 
 
-def _aac_of(source: Source) -> tuple[Any, AacEncoder | None]:
-    """The first AAC stream; else the first sound that decodes, and what makes it AAC."""
-    sounds = list(source.container.streams.audio)
-    for sound in sounds:
-        if sound.codec_context.codec.canonical_name == "aac":
-            return sound, None
-    for sound in sounds:
+def _sound_of(source: Source, codecs: Collection[str]) -> Any:
+    """Finds the first sound stream of one of these codecs; None where there is none."""
+    sounds = source.container.streams.audio
+    return next((s for s in sounds if s.codec_context.codec.canonical_name in codecs), None)
+
+
+def _made_aac(source: Source) -> tuple[Any, AacEncoder | None]:
+    """Finds the first sound that decodes, and what makes it AAC."""
+    for sound in source.container.streams.audio:
         try:
             return sound, AacEncoder(sound)
         except SinkError as error:
             log.warning("sound is left out: %s", error)
     return None, None
-
-
-def _sound_of(source: Source) -> Any:
-    """The first sound stream that viewers take as it is; None where there is none."""
-    sounds = list(source.container.streams.audio)
-    for sound in sounds:
-        if sound.codec_context.codec.canonical_name in SOUNDS:
-            return sound
-    for sound in sounds:
-        log.warning(
-            "%s sound is left out: RTSP viewers get AAC, Opus, MP3, G.711 or 16-bit PCM",
-            sound.codec_context.name,
-        )
-    return None

@@ -1,4 +1,4 @@
-"""Publishing to another server: connects, sends, and connects again when that goes away."""
+"""Publishes to another server: connects, sends, and connects again when that goes away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Protocol
 
 from kinemacolor.stream.errors import SinkError
 from kinemacolor.stream.rtsp.nal import parse_extradata
-from kinemacolor.stream.rtsp.tracks import AudioCodec, AudioTrack, VideoTrack
+from kinemacolor.stream.rtsp.publisher import Publisher, Uplink
+from kinemacolor.stream.rtsp.tracks import AudioTrack, VideoTrack
 from kinemacolor.stream.sources.connection import Backoff
 
 log = logging.getLogger(__name__)
@@ -19,16 +20,6 @@ log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 5.0
 # RTMP servers say yes to any key and close the connection when they have looked at it.
 SETTLED_SECONDS = 2.0
-
-
-class Uplink(Protocol):
-    """One connection to a server that takes streams. Its methods raise OSError when it is lost."""
-
-    def send_video(
-        self, video: VideoTrack, nals: list[bytes], seconds: float, is_key: bool
-    ) -> None: ...
-    def send_audio(self, audio: AudioTrack, data: bytes, seconds: float) -> None: ...
-    def close(self) -> None: ...
 
 
 class Connect(Protocol):
@@ -39,7 +30,7 @@ class Connect(Protocol):
     ) -> Uplink: ...
 
 
-class Pusher:
+class Pusher(Publisher):
     """Sends one coded stream to a server, and connects again when that goes away.
 
     Used by one thread, which waits for the server for `timeout_seconds` at a time; a unit that
@@ -58,7 +49,7 @@ class Pusher:
         backoff: Backoff | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self.url = url
+        self._url = url
         self._open = connect
         self._timeout_seconds = timeout_seconds
         self._on_key_request = on_key_request
@@ -74,18 +65,15 @@ class Pusher:
         self.reconnects = 0
         self.dropped = 0  # access units that found no server
 
+    @property
+    def url(self) -> str:
+        return self._url
+
     def set_video(self, extradata: bytes | None = None) -> None:
         self._video = VideoTrack(*parse_extradata(extradata or b""))
 
-    def set_audio(
-        self,
-        codec: AudioCodec,
-        *,
-        sample_rate: int,
-        channels: int,
-        config: bytes | None = None,
-    ) -> None:
-        self._audio = AudioTrack(codec, config or b"", sample_rate, channels)
+    def set_audio(self, audio: AudioTrack) -> None:
+        self._audio = audio
 
     def publish_video(self, access_unit: bytes, pts_seconds: float, is_key: bool) -> None:
         """Sends a coded picture. Raises SinkError when the very first connection fails."""
@@ -104,7 +92,7 @@ class Pusher:
             self._uplink.send_video(self._video, nals, pts_seconds, is_key)
 
     def publish_audio(self, frame: bytes, pts_seconds: float) -> None:
-        """Sends a coded audio frame or a run of samples, once the picture flows."""
+        """Sends sound once the picture flows."""
         if self._audio is None or self._uplink is None or self._needs_key:
             return
         with self._losses():
@@ -159,8 +147,8 @@ class Pusher:
 
     def _wait(self, error: BaseException) -> None:
         assert self._waits is not None
-        limit = self._backoff.give_up_seconds
-        if limit is not None and time.monotonic() - self._lost_at >= limit:
+        if self._backoff.gives_up(self._lost_at):
+            limit = self._backoff.give_up_seconds
             raise SinkError(f"{self.url} did not come back within {limit:g} s") from error
         self._next_try = time.monotonic() + next(self._waits)
 

@@ -1,4 +1,4 @@
-"""Sound, subtitles, chapters and tags: carried from source to output without decoding."""
+"""Copies sound, subtitles, chapters and tags from source to output without decoding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import av
 import av.error
 from av.bitstream import BitStreamFilterContext
-from kinemacolor.stream.sources.film import is_cover
+from kinemacolor.stream.media import is_cover
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def has_adts_header(stream: Any, packet: Any) -> bool:
 
 
 class Copies:
-    """The output's copies of every stream but the video one; packets are sent to theirs.
+    """Makes the output's copies of every stream but the video one, and sends packets to them.
 
     Args:
         source, target: containers, open for reading and for writing.
@@ -59,7 +59,7 @@ class Copies:
         self.left_out: list[str] = []  # in words, for the log and the report
         self._streams: dict[int, Any] = {}
         self._filters: dict[int, BitStreamFilterContext] = {}
-        # MP4 would do it by itself, but not with the fragments that `FileSink` asks for.
+        # MP4 would do it by itself, but not with the fragments that `FilmWriter` asks for.
         self._strip_adts = target.format.name not in ("mpegts", "adts")
         for stream in source.streams:
             if stream.index == video.index:
@@ -104,7 +104,7 @@ class Copies:
         return _add_copy(stream, target)
 
     def _attach_cover(self, stream: Any, target: Any) -> None:
-        """Matroska keeps a cover as an attached file."""
+        """Attaches a cover as a file, which is how Matroska keeps it."""
         picture, kind = self._covers.get(stream.index), stream.codec_context.name
         if picture is not None:
             name = "cover.png" if kind == "png" else "cover.jpg"
@@ -129,7 +129,7 @@ def _made_anew(stream: Any, source: Any) -> bool:
 
 
 def _refusal(stream: Any, container: str) -> str:
-    """Why a container does not take a stream; empty when it does.
+    """Says why a container does not take a stream; empty when it does.
 
     Only a muxer knows, and only when it writes its header: so it is tried, in memory, on a
     file that holds this stream alone.
@@ -160,7 +160,7 @@ def _refusal(stream: Any, container: str) -> str:
 
 
 def _silence(copy: Any) -> Any:
-    """A packet of zeros for a PCM stream."""
+    """Makes a packet of zeros for a PCM stream."""
     packet = av.Packet(bytes(24 * copy.codec_context.layout.nb_channels))  # whole samples of any
     packet.pts = packet.dts = 0
     packet.time_base, packet.stream = copy.time_base, copy
@@ -196,7 +196,7 @@ def _place_channels(copy: Any) -> None:
 
 
 def _codec_name(stream: Any) -> str:
-    """The codec's own name (mp3, not the decoder's mp3float)."""
+    """Returns the codec's own name (mp3, not the decoder's mp3float)."""
     if stream.type == "attachment":
         return "attachment"
     context = getattr(stream, "codec_context", None)

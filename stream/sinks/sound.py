@@ -1,4 +1,4 @@
-"""Sound made into AAC, for ways out that take nothing else."""
+"""Makes sound into AAC, for outputs that take nothing else."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import av
 import av.error
 from av.codec.context import Flags
 from kinemacolor.stream.errors import SinkError
+from kinemacolor.stream.rtsp.tracks import AudioTrack
 
 _RATES = (44_100, 48_000)  # at 8 kHz, which AAC knows too, a frame would last 128 ms
 _FRAME = 1024
@@ -22,9 +23,9 @@ class AacEncoder:
 
     def __init__(self, sound: Any) -> None:
         given = sound.codec_context
-        self.sample_rate = given.sample_rate if given.sample_rate in _RATES else 48_000
-        self.channels = min(2, given.layout.nb_channels)
-        layout = "mono" if self.channels == 1 else "stereo"
+        rate = given.sample_rate if given.sample_rate in _RATES else 48_000
+        channels = min(2, given.layout.nb_channels)
+        layout = "mono" if channels == 1 else "stereo"
         try:
             self._decoder: Any = av.CodecContext.create(given.codec.canonical_name, "r")
             self._decoder.sample_rate, self._decoder.layout = given.sample_rate, given.layout
@@ -32,17 +33,17 @@ class AacEncoder:
             self._decoder.open()
         except (av.error.FFmpegError, ValueError) as error:
             raise SinkError(f"{given.name} sound cannot be decoded: {error}") from error
-        self._resampler = av.AudioResampler("fltp", layout, self.sample_rate, _FRAME)
+        self._resampler = av.AudioResampler("fltp", layout, rate, _FRAME)
         self._encoder: Any = av.CodecContext.create("aac", "w")
-        self._encoder.sample_rate, self._encoder.layout = self.sample_rate, layout
-        self._encoder.format, self._encoder.bit_rate = "fltp", 64_000 * self.channels
-        self._encoder.time_base = Fraction(1, self.sample_rate)
+        self._encoder.sample_rate, self._encoder.layout = rate, layout
+        self._encoder.format, self._encoder.bit_rate = "fltp", 64_000 * channels
+        self._encoder.time_base = Fraction(1, rate)
         self._encoder.flags |= Flags.global_header
         self._encoder.open()
-        self.config = bytes(self._encoder.extradata or b"")
+        self.track = AudioTrack("aac", bytes(self._encoder.extradata or b""), rate, channels)
 
     def encode(self, packet: Any) -> list[tuple[bytes, float]]:
-        """AAC frames and when they begin, in seconds. A packet that does not decode is left out."""
+        """Returns AAC frames and their times in seconds; a damaged packet is left out."""
         coded = av.Packet(bytes(packet))
         coded.pts, coded.dts, coded.time_base = packet.pts, packet.dts, packet.time_base
         try:

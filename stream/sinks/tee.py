@@ -1,4 +1,4 @@
-"""Several sinks at once, each on a thread of its own: a slow one delays no other."""
+"""Writes to several sinks, each on a thread of its own: a slow one delays no other."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _writer(sink: Sink, channel: Channel[Item]) -> Any:
 
 
 def _copied(packet: Any) -> Any:
-    """A packet that a sink may point at its own stream."""
+    """Copies a packet, so that a sink may point it at its own stream."""
     copy = av.Packet(bytes(packet))
     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
     copy.duration, copy.is_keyframe = packet.duration, packet.is_keyframe

@@ -1,14 +1,13 @@
-"""`virtualcam:`: the result as a camera that Zoom, OBS and Meet can choose."""
+"""Shows the result as a camera that Zoom, OBS and Meet can choose: `virtualcam:`."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import av
 from kinemacolor.stream.errors import BadSink
-from kinemacolor.stream.media import Item, Sink, Source
+from kinemacolor.stream.media import Item, Sink, Source, is_frame
 
 _HINT = {
     "linux": "load the kernel module v4l2loopback",
@@ -42,7 +41,7 @@ class VirtualCamSink(Sink):
         self.description = "virtual camera"
 
     def write(self, item: Item) -> None:
-        if not isinstance(item, av.VideoFrame):
+        if not is_frame(item):
             return
         if self._camera is None:
             self._camera = self._open(item)
@@ -53,10 +52,6 @@ class VirtualCamSink(Sink):
         if self._camera is not None:
             self._camera.close()
             self._camera = None
-
-    def abandon(self, *, keep: bool) -> Path | None:
-        self.finish()
-        return None
 
     def _open(self, frame: av.VideoFrame) -> Any:
         try:

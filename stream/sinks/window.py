@@ -1,15 +1,14 @@
-"""`window:`: the result on the screen, with keys to look closer."""
+"""Shows the result on the screen, with keys to look closer: `window:`."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-import av
 from kinemacolor.stream.errors import BadSink
-from kinemacolor.stream.media import Item, Sink
+from kinemacolor.stream.handoff import Stopped
+from kinemacolor.stream.media import Item, Sink, is_frame
 from kinemacolor.stream.sinks import window_view
 
 _CLOSE_SECONDS = 5.0
@@ -19,7 +18,7 @@ class WindowSink(Sink):
     """Shows frames in a window; sound is not played.
 
     What its keys change is the view alone: other outputs of the same run stay as they are.
-    Closing the window ends the run as Ctrl-C does.
+    Closing the window ends the run, as `Run.stop` does.
 
     Raises BadSink where there is no screen.
     """
@@ -38,8 +37,8 @@ class WindowSink(Sink):
         )
 
     def write(self, item: Item) -> None:
-        """Shows a frame. Raises KeyboardInterrupt when the window was closed."""
-        if not isinstance(item, av.VideoFrame):
+        """Shows a frame. Raises Stopped when the window was closed."""
+        if not is_frame(item):
             return
         picture = item.to_ndarray(format="bgr24")
         pipe = self._process.stdin
@@ -65,15 +64,11 @@ class WindowSink(Sink):
             self._process.kill()
             self._process.wait()
 
-    def abandon(self, *, keep: bool) -> Path | None:
-        self.finish()
-        return None
-
     def _closed(self, error: OSError) -> None:
         assert self._process.stdout is not None
         said = self._process.stdout.read().decode(errors="replace").strip()
         if self._process.wait() == 0:
-            raise KeyboardInterrupt
+            raise Stopped
         raise BadSink(f"the window cannot be shown: {said or 'no screen'}") from error
 
 

@@ -1,4 +1,4 @@
-"""The window itself, a process of its own: `python window_view.py` reads pictures from a pipe.
+"""Shows pictures from a pipe in a window, as a process of its own: `python window_view.py`.
 
 PyAV's and OpenCV's wheels each bring a libxcb, and with PyAV's loaded first a window of
 OpenCV's never opens (opencv-python 5.0, av 18.1); macOS wants windows on the main thread. So
@@ -24,7 +24,7 @@ _STEP, _MOST = 0.1, 3.0
 
 
 class View:
-    """How pictures are shown; changed by keys."""
+    """Says how pictures are shown; keys change it."""
 
     def __init__(self, snapshots: Path) -> None:
         self.paused = self.comparing = self.full_screen = self.ended = False
@@ -33,12 +33,12 @@ class View:
         self._folder = snapshots
 
     def take(self, picture: NDArray[np.uint8]) -> None:
-        """The next picture; while paused the last one stays."""
+        """Takes the next picture; while the view is paused, the last one stays."""
         if not self.paused or self.picture is None:
             self.picture = picture
 
     def shown(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8, BGR, for the screen."""
+        """Returns the picture for the screen: (H, W, 3) uint8, BGR."""
         assert self.picture is not None
         picture: Any = self.picture
         if self.saturation == 1.0 and not self.comparing:
@@ -74,7 +74,7 @@ class View:
 
 
 def read_picture(pipe: BinaryIO) -> NDArray[np.uint8] | None:
-    """The next picture of a pipe: (H, W, 3) uint8, BGR; None at its end."""
+    """Reads the next picture of a pipe: (H, W, 3) uint8, BGR; None at its end."""
     head = pipe.read(HEAD.size)
     if len(head) < HEAD.size:
         return None

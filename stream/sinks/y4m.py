@@ -1,4 +1,4 @@
-"""Raw coloured pictures on a pipe."""
+"""Writes raw coloured pictures to a pipe."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any, BinaryIO
 
 import av
 from kinemacolor.stream.errors import SinkError
-from kinemacolor.stream.media import Item, Sink, Source
+from kinemacolor.stream.media import Item, Sink, Source, is_frame
+from kinemacolor.stream.sinks.words import errors_in_words
 
 log = logging.getLogger(__name__)
 
 
 class Y4MSink(Sink):
-    """YUV4MPEG2 on a pipe: raw pictures that every encoder reads. Sound is not carried."""
+    """Writes YUV4MPEG2, raw pictures that every encoder reads, to a pipe; leaves sound out."""
 
     description = "y4m"
 
@@ -29,10 +30,10 @@ class Y4MSink(Sink):
         self._frames = self._moved = 0  # written; of these so many half a frame or more off
 
     def write(self, item: Item) -> None:
-        if not isinstance(item, av.VideoFrame):
+        if not is_frame(item):
             return
         shape = (item.width, item.height, item.format.name)
-        try:
+        with errors_in_words("standard output"):
             if self._shape is None:
                 self._pipe.write(self._header(item))
                 self._shape = shape
@@ -44,8 +45,6 @@ class Y4MSink(Sink):
             self._pipe.write(b"FRAME\n")
             for plane in item.planes:
                 _write_rows(self._pipe, item, plane)
-        except BrokenPipeError as error:
-            raise SinkError("the reader of the pipe went away") from error
         self._compare_times(item)
 
     def _compare_times(self, frame: av.VideoFrame) -> None:
@@ -58,7 +57,8 @@ class Y4MSink(Sink):
         self._frames += 1
 
     def finish(self) -> None:
-        self._pipe.flush()
+        with errors_in_words("standard output"):
+            self._pipe.flush()
         if self._moved:
             log.warning(
                 "%d of %d frames come at other times than in the source: Y4M has one rate, here "
@@ -72,7 +72,7 @@ class Y4MSink(Sink):
         return None
 
     def _header(self, frame: av.VideoFrame) -> bytes:
-        """The stream header, as mjpegtools' yuv4mpeg(5) defines it, with FFmpeg's XCOLORRANGE."""
+        """Returns the stream header of mjpegtools' yuv4mpeg(5), with FFmpeg's XCOLORRANGE."""
         rate = self._source.info.rate
         aspect = self._source.video.sample_aspect_ratio or 0
         name = frame.format.name  # yuv420p, yuv422p10le

@@ -1,4 +1,4 @@
-"""Cameras and screens: how each system names them, and what each can do."""
+"""Opens cameras and screens, which every system names otherwise, and lists what they can do."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def open_camera(
 
 
 def resolve(address: Camera, platform: str = sys.platform) -> tuple[str, str]:
-    """A camera's address to FFmpeg's format and device name on a system."""
+    """Turns a camera's address into FFmpeg's format and device name on a system."""
     grabber = GRABBERS.get(platform, GRABBERS["linux"])
     kind, name = address.kind, address.name
     match kind:
@@ -100,7 +100,7 @@ def resolve(address: Camera, platform: str = sys.platform) -> tuple[str, str]:
 
 
 def capture_options(options: LiveOptions) -> dict[str, str]:
-    """FFmpeg's options for what is asked of a camera; names are the same on all systems."""
+    """Returns FFmpeg's options for what is asked of a camera; systems share their names."""
     wanted = {}
     if options.size is not None:
         wanted["video_size"] = f"{options.size[0]}x{options.size[1]}"
@@ -116,7 +116,7 @@ def devices(
     modes: Callable[[str, str], list[str]] | None = None,
     platform: str = sys.platform,
 ) -> list[CameraModes]:
-    """The cameras of this system with their modes.
+    """Lists the cameras of this system with their modes.
 
     Args:
         found: lists the devices of one of FFmpeg's formats (`av.DeviceInfo`).
@@ -137,7 +137,7 @@ def devices(
 
 
 def printed_modes(format: str, name: str) -> list[str]:
-    """FFmpeg's own lines about a camera: it prints its modes instead of opening it."""
+    """Returns FFmpeg's own lines about a camera's modes, which it prints instead of opening it."""
     question = {"v4l2": "list_formats", "dshow": "list_options"}.get(format)
     if question is None:  # AVFoundation tells its modes only to those who ask for a wrong one
         return []
@@ -153,7 +153,7 @@ def printed_modes(format: str, name: str) -> list[str]:
 
 
 def parse_modes(lines: list[str]) -> list[str]:
-    """`yuyv422 640x480 1280x720` out of each line that names a format.
+    """Reads `yuyv422 640x480 1280x720` out of each line that names a format.
 
     FFmpeg's v4l2 prints "Raw : yuyv422 : YUYV 4:2:2 : 640x480 320x240"; dshow prints
     "pixel_format=yuyv422  min s=640x480 fps=5 max s=640x480 fps=30".

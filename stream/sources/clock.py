@@ -1,4 +1,4 @@
-"""One timeline for a live source, whatever its own clock does."""
+"""Keeps a live source on one timeline, whatever its own clock does."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class LiveClock:
         return self._monotonic() - self._zero
 
     def restart(self) -> None:
-        """The source came back: its next time has nothing to do with its last."""
+        """Forgets the source's time: when a source comes back, its clock may have begun anew."""
         self._shift = None
 
     def place_frame(self, seconds: float | None) -> int:
-        """The pts in TIME_BASE of a frame that just arrived; higher than all before.
+        """Returns the pts in TIME_BASE of a frame that just arrived; higher than all before.
 
         Args:
             seconds: what the source says; None counts as now.
@@ -64,7 +64,7 @@ class LiveClock:
         return self._rising(seconds + self._shift)
 
     def place_sound(self, stream: int, seconds: float) -> float | None:
-        """When a packet of another stream plays; None as long as there is no picture."""
+        """Returns when a packet of another stream plays; None as long as there is no picture."""
         if self._shift is None:
             return None
         placed = max(seconds + self._shift, self._last_sound.get(stream, -1.0) + 0.001)
@@ -72,7 +72,7 @@ class LiveClock:
         return placed
 
     def held(self) -> int:
-        """The pts of a frame that is shown now, because no other came."""
+        """Returns the pts of a frame that is shown now, because no other came."""
         return self._rising(self.now())
 
     def _rising(self, seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""One connection to a live source: what it holds, how it is read, when to try it again."""
+"""Describes one connection to a live source, and says when to try it again."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import av.error
 from av.codec.context import Flags
 from kinemacolor.stream.errors import BadSource
 from kinemacolor.stream.sources.clock import JUMP_SECONDS
+from kinemacolor.stream.sources.film import kinds_in
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ LONGEST_WAIT_SECONDS = 10.0  # beyond this a time has jumped
 
 @dataclass(frozen=True)
 class Backoff:
-    """How long to wait before each attempt to connect again.
+    """Says how long to wait before each attempt to connect again.
 
     Half of each wait is chance, so that many viewers of one server do not return at once.
     """
@@ -44,9 +45,14 @@ class Backoff:
             yield wait * random.uniform(0.5, 1.0)
             wait = min(2 * wait, self.longest_seconds)
 
+    def gives_up(self, lost: float) -> bool:
+        """Whether what was lost at that time (`time.monotonic`) is not tried again."""
+        limit = self.give_up_seconds
+        return limit is not None and time.monotonic() - lost >= limit
+
 
 class Due:
-    """When frames that came all at once are to be shown: as far apart as their times are."""
+    """Spreads frames that came all at once: they are shown as far apart as their times are."""
 
     def __init__(self) -> None:
         self._shift: float | None = None  # the monotonic clock minus the frames' times
@@ -62,10 +68,9 @@ class Due:
 
 
 def picture_of(connection: Any) -> Any:
-    """The first video stream, set to decode without delay. Raises BadSource if there is none."""
+    """Sets the first video stream to decode without delay. Raises BadSource if there is none."""
     if not connection.streams.video:
-        kinds = ", ".join(sorted({s.type for s in connection.streams})) or "nothing"
-        raise BadSource(f"no video stream (it holds {kinds})")
+        raise BadSource(f"no video stream (it holds {kinds_in(connection)})")
     video = connection.streams.video[0]
     context = video.codec_context
     if context is None or context.width < 1 or context.pix_fmt is None:
@@ -77,7 +82,7 @@ def picture_of(connection: Any) -> Any:
 
 
 def described(name: str, connection: Any) -> tuple[Any, dict[int, Any]]:
-    """The streams again, in a container that no connection can take away.
+    """Describes the streams in a container that outlives the connection.
 
     Sinks copy codec parameters from it at any time; those of a closed input are gone.
     """
@@ -103,7 +108,7 @@ def kind_of(sound: Any) -> tuple[Any, ...]:
 
 
 def rate_of(video: Any) -> Fraction:
-    """Frames a second; a guess where a stream says nonsense, such as 90000."""
+    """Returns frames a second; a guess where a stream says nonsense, such as 90000."""
     for rate in (video.average_rate, video.guessed_rate):
         if rate and 1 <= rate <= 240:
             return rate
@@ -111,7 +116,7 @@ def rate_of(video: Any) -> Fraction:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, without the URL, which may hold a password."""
+    """Says what went wrong, without the URL, which may hold a password."""
     if isinstance(error, av.error.ExitError):  # PyAV's time-out
         return "nothing came in time"
     return getattr(error, "strerror", None) or str(error)

@@ -24,7 +24,7 @@ _EARLIER_SECONDS = (2.0, 12.0, 60.0, float("inf"))
 
 
 class ContainerSource(Source):
-    """Frames of the first video stream of anything that FFmpeg opens.
+    """Yields frames of the first video stream of anything that FFmpeg opens.
 
     Args:
         pix_fmt: of a film whose decoder keeps its frames on a GPU, and says no more than that.
@@ -42,33 +42,18 @@ class ContainerSource(Source):
         duration_seconds: float | None = None,
     ) -> None:
         self.container = container
-        pictures = [s for s in container.streams.video if not is_cover(s)]
-        if not pictures:
-            kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        try:
+            self.video: av.VideoStream = _film_in(name, container, seekable=seekable)
+        except BadSource:
             container.close()
-            raise BadSource(f"{name} has no video stream (it holds {kinds})")
-        self.video: av.VideoStream = pictures[0]
-        context = self.video.codec_context
-        if context is None:
-            container.close()
-            raise BadSource(f"{name}: there is no decoder for its video stream")
+            raise
+        context: Any = self.video.codec_context
         if not context.is_hwaccel:
             self.video.thread_type = "AUTO"
-        if context.width < 1 or context.height < 1 or context.pix_fmt is None:
-            container.close()
-            if not seekable and "mp4" in container.format.name:
-                raise BadSource(
-                    f"{name}: the index of this MP4 lies behind the film, where no pipe gets at it:"
-                    " give the file itself, or write it with -movflags +faststart"
-                )
-            raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
         rate = _rate(self.video)
         time_base = self.video.time_base or 1 / rate
         seconds = _duration(self.video, container)
-        self.display_matrix: tuple[int, ...] | None = None
-        self.damaged = 0
         self.patched = 0  # damaged frames that the decoder made up for: they are all there
-        self.repaired = 0
         # A raw stream has no times to go by, and its frames are counted from the first.
         self._seekable = seekable and not container.format.flags & Flags.no_timestamps.value
         self._start = start_seconds
@@ -235,6 +220,29 @@ class ContainerSource(Source):
         return seconds >= self._start - 1e-6 and (self._end is None or seconds < self._end)
 
 
+def _film_in(name: str, container: Any, *, seekable: bool) -> Any:
+    """Finds the first film of a container. Raises BadSource."""
+    pictures = [stream for stream in container.streams.video if not is_cover(stream)]
+    if not pictures:
+        raise BadSource(f"{name} has no video stream (it holds {kinds_in(container)})")
+    context = pictures[0].codec_context
+    if context is None:
+        raise BadSource(f"{name}: there is no decoder for its video stream")
+    if context.width < 1 or context.height < 1 or context.pix_fmt is None:
+        if not seekable and "mp4" in container.format.name:
+            raise BadSource(
+                f"{name}: the index of this MP4 lies behind the film, where no pipe gets at it:"
+                " give the file itself, or write it with -movflags +faststart"
+            )
+        raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
+    return pictures[0]
+
+
+def kinds_in(container: Any) -> str:
+    """Names the kinds of streams that a container holds."""
+    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+
+
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     try:
         data: Any = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
@@ -244,7 +252,7 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
 
 
 def _rate(video: av.VideoStream) -> Fraction:
-    """Frames a second: the average, but where that is a clock (60000 of raw DV, FFmpeg 8)."""
+    """Returns the average frames a second, unless that is a clock (60000 of raw DV, FFmpeg 8)."""
     known = [rate for rate in (video.average_rate, video.guessed_rate, video.base_rate) if rate]
     return next((rate for rate in known if rate <= _MOST_FPS), next(iter(known), Fraction(25)))
 

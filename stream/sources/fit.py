@@ -12,18 +12,18 @@ from kinemacolor.stream.color.frames import (
     plane_view,
     to_luma_format,
 )
-from kinemacolor.stream.media import Item
+from kinemacolor.stream.media import Item, is_frame
 from kinemacolor.stream.sources.slate import blank_frame
 
 
 def fitted(items: Iterable[Item]) -> Iterator[Item]:
-    """Frames of another size or format than the first are drawn into one like it, with bars.
+    """Draws frames of another size or format than the first into one like it, with bars.
 
     Only their luma is kept: they are about to be coloured.
     """
     first: av.VideoFrame | None = None
     for item in items:
-        if isinstance(item, av.VideoFrame):
+        if is_frame(item):
             if first is None:
                 first = blank_frame(to_luma_format(item))
                 shape = _shape(item)
@@ -37,7 +37,7 @@ def _shape(frame: av.VideoFrame) -> tuple[int, int, str]:
 
 
 def _drawn_into(like: av.VideoFrame, frame: av.VideoFrame) -> av.VideoFrame:
-    """A frame in the middle of one like another, as large as goes."""
+    """Draws a frame into the middle of one like another, as large as goes."""
     whole = blank_frame(like)
     whole.pts, whole.time_base = frame.pts, frame.time_base
     encoding = frame_encoding(whole).encoding

@@ -1,4 +1,4 @@
-"""Network sources by their URL: RTSP, RTMP, HTTP (HLS, MJPEG, files), UDP, SRT."""
+"""Opens network sources by their URL: RTSP, RTMP, HTTP (HLS, MJPEG, files), UDP, SRT."""
 
 from __future__ import annotations
 
@@ -63,12 +63,7 @@ def open_network_source(
     def connect() -> Any:
         return ready.pop() if ready else _connect(address)
 
-    return ReconnectingSource(
-        name,
-        connect,
-        backoff=backoff,
-        duration_seconds=duration_seconds,
-    )
+    return ReconnectingSource(name, connect, backoff=backoff, duration_seconds=duration_seconds)
 
 
 def _first_connection(address: NetworkStream, backoff: Backoff, *, wait: bool, stop: Stop) -> Any:
@@ -80,8 +75,8 @@ def _first_connection(address: NetworkStream, backoff: Backoff, *, wait: bool, s
             if not (wait and _is_not_up(error)):
                 hint = "; --wait waits for it" if _is_not_up(error) else ""
                 raise SourceError(f"cannot open {name}: {_said(error)}{hint}") from error
-            limit = backoff.give_up_seconds
-            if limit is not None and time.monotonic() - began >= limit:
+            if backoff.gives_up(began):
+                limit = backoff.give_up_seconds
                 raise SourceError(
                     f"{name} did not answer within {limit:g} s: {_said(error)}"
                 ) from error

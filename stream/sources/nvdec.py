@@ -1,4 +1,4 @@
-"""Films that NVDEC decodes and keeps on the GPU, and whether NVENC can encode what comes of them.
+"""Opens films that NVDEC decodes onto the GPU, and says whether NVENC can encode the result.
 
 No GPU has run this yet.
 """
@@ -18,8 +18,9 @@ from kinemacolor.engine.cuda.driver import NoGpu, find_gpu, missing_library, use
 from kinemacolor.engine.errors import EngineError
 from kinemacolor.stream.address import file_url
 from kinemacolor.stream.errors import BadSource, SourceNotFound
+from kinemacolor.stream.media import is_cover
 from kinemacolor.stream.sinks.encode import hardware_encoder
-from kinemacolor.stream.sources.film import ContainerSource, is_cover
+from kinemacolor.stream.sources.film import ContainerSource
 
 # What a film says it is, and what NVDEC makes of it. PyAV 18.1 lets nobody reach the surfaces of
 # other layouts (VideoPlane.__dlpack__ knows nv12, p010le and p016le).
@@ -37,7 +38,7 @@ class _Film:
 
 
 def why_not(path: str | Path, *, device: int = 0) -> str | None:
-    """Why a film's frames cannot stay on the GPU, or None: one frame is decoded to find out.
+    """Says why a film's frames cannot stay on the GPU, or None; decodes a frame to find out.
 
     Raises BadSource when there is no GPU at all, SourceNotFound when there is no film.
     """
@@ -110,7 +111,7 @@ def open_cuda_source(
 def nvenc_problem(
     codec: str | None = None, device: int = 0, pix_fmt: str = "yuv420p"
 ) -> str | None:
-    """Why NVENC cannot be used, or None. Data-centre GPUs decode, but have no encoder.
+    """Says why NVENC cannot be used, or None. Data-centre GPUs decode, but have no encoder.
 
     Args:
         codec: as users name it; None is the default, H.264.
@@ -124,7 +125,7 @@ def nvenc_problem(
 
 
 def nvenc_context(codec: str | None, device: int, pix_fmt: str) -> Any:
-    """An encoder for such frames, which is not open yet. Raises ValueError: there is none."""
+    """Makes an encoder for such frames; it is not open yet. Raises ValueError: there is none."""
     context: Any = av.CodecContext.create(hardware_encoder(codec, "nvenc"), "w")
     context.width, context.height = 256, 256
     context.pix_fmt = DECODED.get(pix_fmt, "nv12")
@@ -146,7 +147,7 @@ def _existing(path: str | Path) -> str:
 
 
 def _look_into(name: str) -> _Film | None:
-    """The film that `ContainerSource` would take; None where it cannot be decoded."""
+    """Finds the film that `ContainerSource` would take; None where it cannot be decoded."""
     with av.open(file_url(name), metadata_errors="replace") as container:
         films = [stream for stream in container.streams.video if not is_cover(stream)]
         context = films[0].codec_context if films else None
@@ -172,12 +173,12 @@ def _open(name: str, device: int) -> Any:
 
 
 def on_one_thread(context: Any) -> None:
-    """NVDEC is no faster with threads, and each would hold surfaces of its own."""
+    """Keeps NVDEC on one thread: more are no faster, and each would hold surfaces of its own."""
     context.thread_type, context.thread_count = "SLICE", 1
 
 
 def _reason(error: Exception, device: int, unit: str) -> str:
-    """FFmpeg says "Operation not permitted" for every way in which there is no GPU."""
+    """Says why; FFmpeg says "Operation not permitted" for every way in which there is no GPU."""
     try:
         gpu = find_gpu(device)
     except NoGpu as missing:

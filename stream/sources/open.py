@@ -9,16 +9,7 @@ from typing import Any
 
 import av
 import av.error
-from kinemacolor.stream.address import (
-    Camera,
-    LocalFile,
-    NetworkStream,
-    Pipe,
-    SourceAddress,
-    TestPicture,
-    file_url,
-    parse_source,
-)
+from kinemacolor.stream import address as kinds
 from kinemacolor.stream.errors import BadSource, SourceError, SourceNotFound
 from kinemacolor.stream.handoff import Stop
 from kinemacolor.stream.media import Source
@@ -33,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def open_source(
-    address: str | Path | SourceAddress,
+    address: str | Path | kinds.SourceAddress,
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
@@ -54,14 +45,14 @@ def open_source(
         BadSource: no video in it, or nothing that can be decoded.
     """
     if isinstance(address, str | Path):
-        address = parse_source(address)
+        address = kinds.parse_source(address)
     live = live or LiveOptions()
     for option, of in _without_use(address, live).items():
         log.warning("%s says something of %s: no effect here", option, of)
     if start_seconds > 0 and address.live:
         raise BadSource("--start needs a film that lies here: what is live or far away has none")
     match address:
-        case NetworkStream():
+        case kinds.NetworkStream():
             return open_network_source(
                 address,
                 wait=live.wait,
@@ -69,7 +60,7 @@ def open_source(
                 duration_seconds=duration_seconds,
                 stop=stop,
             )
-        case Camera():
+        case kinds.Camera():
             return open_camera(address, live, duration_seconds=duration_seconds)
         case _ if live.plays_films:
             film = _playable(address, live)
@@ -86,7 +77,7 @@ def open_source(
 
 
 def _open_film(
-    address: LocalFile | Pipe | TestPicture,
+    address: kinds.LocalFile | kinds.Pipe | kinds.TestPicture,
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
@@ -94,15 +85,15 @@ def _open_film(
     """Opens what has a beginning and an end, and is read as fast as it is coloured."""
     name, seekable = str(address), False
     match address:
-        case TestPicture():
+        case kinds.TestPicture():
             container = _open(name, address.graph, format="lavfi")
-        case Pipe():
+        case kinds.Pipe():
             container = _open("standard input", sys.stdin.buffer)
-        case LocalFile(path=path):
+        case kinds.LocalFile(path=path):
             _check_file(path)
             if address.is_still:
                 return StillSource(path)
-            container, seekable = _open(name, file_url(path)), path.is_file()
+            container, seekable = _open(name, kinds.file_url(path)), path.is_file()
     return ContainerSource(
         name,
         container,
@@ -122,12 +113,12 @@ def _check_file(path: Path) -> None:
 
 
 def _playable(
-    address: LocalFile | Pipe | TestPicture, live: LiveOptions
-) -> LocalFile | TestPicture:
+    address: kinds.LocalFile | kinds.Pipe | kinds.TestPicture, live: LiveOptions
+) -> kinds.LocalFile | kinds.TestPicture:
     """Returns a film that can be played as if it were live. Raises BadSource."""
-    if isinstance(address, Pipe):
+    if isinstance(address, kinds.Pipe):
         raise BadSource("standard input cannot be played as if live: give a file")
-    if isinstance(address, LocalFile):
+    if isinstance(address, kinds.LocalFile):
         if not address.path.exists():
             raise SourceNotFound(f"no such file: {address}")
         if live.loop and not address.path.is_file():
@@ -135,9 +126,10 @@ def _playable(
     return address
 
 
-def _without_use(address: SourceAddress, live: LiveOptions) -> dict[str, str]:
+def _without_use(address: kinds.SourceAddress, live: LiveOptions) -> dict[str, str]:
     """Returns options that were given and have no effect on a source, and what they are for."""
-    is_camera, is_network = isinstance(address, Camera), isinstance(address, NetworkStream)
+    is_camera = isinstance(address, kinds.Camera)
+    is_network = isinstance(address, kinds.NetworkStream)
     given: dict[str, tuple[object, bool, str]] = {
         "--size": (live.size, is_camera, "cameras"),
         "--fps": (live.fps, is_camera, "cameras"),

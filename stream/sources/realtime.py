@@ -1,13 +1,12 @@
-"""A film played as if it were live: `--realtime`, and `--loop` for a film without an end."""
+"""Plays a film as if it were live: `--realtime`, and `--loop` for a film without an end."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from time import monotonic as _monotonic
+from time import monotonic
 
-import av
-from kinemacolor.stream.media import Item, Source
+from kinemacolor.stream.media import Item, Source, is_frame
 from kinemacolor.stream.sources.clock import TIME_BASE
 
 # A clock that is further behind has stood still (a laptop that slept): go on from here.
@@ -15,7 +14,7 @@ _BEHIND_SECONDS = 2.0
 
 
 class RealtimeSource(Source):
-    """Frames and sound of a film, each when it is due; when it ends, perhaps from the start.
+    """Yields frames and sound of a film, each when it is due; with `loop`, again and again.
 
     Args:
         open_film: opens the film once more for each turn.
@@ -35,17 +34,15 @@ class RealtimeSource(Source):
     ) -> None:
         self._start = start_seconds
         self._open = open_film
-        self._film = open_film()
-        self._film.video.thread_type = "SLICE"  # frame threads hold back a frame each
+        self._film = self._next_film()
         self._loop = loop
         self._end = duration_seconds
         self._first = self._film  # its streams are what the sinks copy from: closed last
         self.info = self._film.info
         self.container, self.video = self._film.container, self._film.video
-        self._clock = Pace()
+        self._clock = FilmClock()
 
     def now(self) -> float:
-        """The time on the frames' own timeline: `now() - frame.time` is a frame's age."""
         return self._clock.now()
 
     def __iter__(self) -> Iterator[Item]:
@@ -54,7 +51,7 @@ class RealtimeSource(Source):
             end = begin = start + self._start
             for item in self._film:
                 seconds = start + _seconds(item)
-                if isinstance(item, av.VideoFrame):
+                if is_frame(item):
                     # Sound goes along: a decoder gives a picture later than its packet's turn.
                     if self._end is not None and seconds >= self._end:
                         return
@@ -65,27 +62,28 @@ class RealtimeSource(Source):
             if not self._loop or end == begin:
                 return
             start = end - self._start
-            self._next_turn()
+            if self._film is not self._first:
+                self._film.close()
+            self._film = self._next_film()
 
     def close(self) -> None:
         self._clock.stop()
         for film in {self._film, self._first}:
             film.close()
 
-    def _next_turn(self) -> None:
-        if self._film is not self._first:
-            self._film.close()
-        self._film = self._open()
-        self._film.video.thread_type = "SLICE"
+    def _next_film(self) -> Source:
+        film = self._open()
+        film.video.thread_type = "SLICE"  # frame threads hold back a frame each
+        return film
 
     def _length(self, item: Item) -> float:
-        """How long an item plays: sound may end after the picture, and starts after it again."""
+        """Returns how long an item plays: sound may end after the picture."""
         if item.duration and item.time_base:
             return float(item.duration * item.time_base)
         return float(1 / self.info.rate)
 
     def _moved(self, item: Item, start: float) -> Item:
-        if isinstance(item, av.VideoFrame):
+        if is_frame(item):
             item.pts = round((start + (item.time or 0.0)) / TIME_BASE)
             item.time_base = TIME_BASE
             item.duration = 0
@@ -97,7 +95,7 @@ class RealtimeSource(Source):
         return item
 
 
-class Pace:
+class FilmClock:
     """Waits for moments on a clock that starts with the first."""
 
     def __init__(self) -> None:
@@ -105,14 +103,12 @@ class Pace:
         self._stopped = threading.Event()
 
     def now(self) -> float:
-        return 0.0 if self._zero is None else _monotonic() - self._zero
+        return 0.0 if self._zero is None else monotonic() - self._zero
 
     def wait_until(self, seconds: float) -> None:
         """Returns when it is `seconds`, or at once where that has passed."""
-        if self._zero is None:
-            self._zero = _monotonic() - seconds
-        if self.now() - seconds > _BEHIND_SECONDS:
-            self._zero = _monotonic() - seconds
+        if self._zero is None or self.now() - seconds > _BEHIND_SECONDS:
+            self._zero = monotonic() - seconds
         self._stopped.wait(max(0.0, seconds - self.now()))
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""A live source: it may go away and come back, and what is made of it never stops."""
+"""Reads a live source that may go away and come back; what it yields never stops."""
 
 from __future__ import annotations
 
@@ -10,21 +10,11 @@ from typing import Any
 import av
 import av.error
 from kinemacolor.stream.errors import BadSource, SourceError
-from kinemacolor.stream.handoff import Closed, StageGroup
+from kinemacolor.stream.handoff import Channel, Closed, StageGroup
 from kinemacolor.stream.media import Item, Source, SourceInfo, is_frame
-from kinemacolor.stream.sources.arrivals import Arrivals
+from kinemacolor.stream.sources import connection
 from kinemacolor.stream.sources.clock import TIME_BASE, LiveClock
-from kinemacolor.stream.sources.connection import (
-    SEGMENTED,
-    TIMELESS,
-    Backoff,
-    Due,
-    described,
-    kind_of,
-    picture_of,
-    rate_of,
-    reason_of,
-)
+from kinemacolor.stream.sources.connection import Backoff, kind_of, picture_of, reason_of
 from kinemacolor.stream.sources.slate import held_frame, slate_frame
 
 log = logging.getLogger(__name__)
@@ -38,7 +28,7 @@ Connect = Callable[[], Any]  # opens an av.container.InputContainer, with time-o
 
 
 class ReconnectingSource(Source):
-    """Frames and sound of a camera or a network stream, on one timeline that never breaks.
+    """Yields frames and sound of a camera or a network stream on one timeline that never breaks.
 
     While nothing comes the last frame is repeated, then a slate; meanwhile the source is opened
     again and again. Sizes and codecs may have changed when it is back. `container` and `video`
@@ -66,7 +56,7 @@ class ReconnectingSource(Source):
         self._end = duration_seconds
         self._connection: Any = connect()
         try:
-            self.container, self._streams = described(name, self._connection)
+            self.container, self._streams = connection.described(name, self._connection)
         except BadSource as error:
             self._connection.close()
             raise BadSource(f"{name}: {error}") from error
@@ -80,18 +70,17 @@ class ReconnectingSource(Source):
             width=first.codec_context.width,
             height=first.codec_context.height,
             pix_fmt=first.codec_context.pix_fmt,
-            rate=rate_of(first),
+            rate=connection.rate_of(first),
             time_base=TIME_BASE,
             codec=first.codec_context.name,
         )
         self.clock = LiveClock()
 
     def now(self) -> float:
-        """The time on the frames' own timeline: `now() - frame.time` is a frame's age."""
         return self.clock.now()
 
     def __iter__(self) -> Iterator[Item]:
-        arrived: Arrivals[Item] = Arrivals(CAPACITY, counted=is_frame)
+        arrived: Channel[Item] = Channel(CAPACITY, drop_oldest=True, counted=is_frame)
 
         def receive() -> None:
             with arrived:
@@ -112,7 +101,7 @@ class ReconnectingSource(Source):
 
     # What comes out: on the caller's thread
 
-    def _without_gaps(self, arrived: Arrivals[Item]) -> Iterator[Item]:
+    def _without_gaps(self, arrived: Channel[Item]) -> Iterator[Item]:
         last: av.VideoFrame | None = None
         away_since = time.monotonic()
         wait = HOLD_AFTER_SECONDS
@@ -138,7 +127,7 @@ class ReconnectingSource(Source):
 
     # What comes in: on a thread of its own
 
-    def _receive(self, arrived: Arrivals[Item]) -> None:
+    def _receive(self, arrived: Channel[Item]) -> None:
         while True:
             try:
                 for item in self._read(arrived):
@@ -151,14 +140,14 @@ class ReconnectingSource(Source):
             self.close()
             self._reconnect(arrived, reason)
 
-    def _read(self, arrived: Arrivals[Item]) -> Iterator[Item]:
-        """What one connection yields, until it ends or fails."""
+    def _read(self, arrived: Channel[Item]) -> Iterator[Item]:
+        """Yields what one connection gives, until it ends or fails."""
         video = picture_of(self._connection)
         sounds = {s.index: s for s in self._connection.streams.audio if self._same(s)}
         context = video.codec_context
-        timeless = self._connection.format.name in TIMELESS
-        segmented = self._connection.format.name in SEGMENTED
-        due = Due()
+        timeless = self._connection.format.name in connection.TIMELESS
+        segmented = self._connection.format.name in connection.SEGMENTED
+        due = connection.Due()
         for packet in self._connection.demux(video, *sounds.values()):
             if packet.stream_index in sounds:
                 sound = self._sound(packet)
@@ -195,20 +184,19 @@ class ReconnectingSource(Source):
         return packet
 
     def _same(self, sound: Any) -> bool:
-        """Whether a sound track is the one that was there at first: the sinks know that one."""
+        """Whether a sound track is as it was at first, which is how the sinks know it."""
         first = self._streams.get(sound.index)
         if first is not None and first.type == "audio" and kind_of(first) == kind_of(sound):
             return True
         log.warning("%s: sound stream %d is another one now", self.info.name, sound.index)
         return False
 
-    def _reconnect(self, arrived: Arrivals[Item], reason: str) -> None:
+    def _reconnect(self, arrived: Channel[Item], reason: str) -> None:
         """Opens the source again, however long it takes.
 
         Raises SourceError when it was given up.
         """
         lost = time.monotonic()
-        limit = self._backoff.give_up_seconds
         log.warning("%s: lost (%s); trying again", self.info.name, reason)
         for wait in self._backoff:
             if arrived.closed_within(wait):
@@ -220,9 +208,10 @@ class ReconnectingSource(Source):
             except (SourceError, av.error.FFmpegError, OSError) as error:
                 self.close()
                 log.debug("%s: %s", self.info.name, reason_of(error))
-                if limit is not None and time.monotonic() - lost >= limit:
+                if self._backoff.gives_up(lost):
                     raise SourceError(
-                        f"{self.info.name} did not come back within {limit:g} s: {reason_of(error)}"
+                        f"{self.info.name} did not come back within "
+                        f"{self._backoff.give_up_seconds:g} s: {reason_of(error)}"
                     ) from error
         self.reconnects += 1
         self.clock.restart()

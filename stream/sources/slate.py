@@ -1,4 +1,4 @@
-"""The picture that stands in while a live source is away."""
+"""Makes the picture that stands in while a live source is away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BACKGROUND, _TEXT = 40, 128  # luma of 255
 
 
 def held_frame(frame: av.VideoFrame, pts: int) -> av.VideoFrame:
-    """The same picture at another time; its chroma is neutral."""
+    """Makes the same picture at another time; its chroma is neutral."""
     frame = to_luma_format(frame)
     held = blank_frame(frame)
     copy_luma(frame, held)
@@ -20,7 +20,7 @@ def held_frame(frame: av.VideoFrame, pts: int) -> av.VideoFrame:
 
 
 def slate_frame(like: av.VideoFrame, pts: int, text: str = "no signal") -> av.VideoFrame:
-    """A dark picture with a line of text, in the size and format of another frame."""
+    """Makes a dark picture with a line of text, in the size and format of another frame."""
     slate = blank_frame(to_luma_format(like))
     luma = plane_view(slate, 0)
     canvas = np.full(luma.shape, _BACKGROUND, np.uint8)  # OpenCV writes on 8 bits only
@@ -36,7 +36,7 @@ def slate_frame(like: av.VideoFrame, pts: int, text: str = "no signal") -> av.Vi
 
 
 def blank_frame(like: av.VideoFrame) -> av.VideoFrame:
-    """A frame of the same size, format, time and tags: neutral chroma, luma still to be drawn.
+    """Makes a frame of the same size, format, time and tags: neutral chroma, luma not yet drawn.
 
     Args:
         like: has a luma plane (`to_luma_format`).

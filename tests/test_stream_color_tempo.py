@@ -1,4 +1,4 @@
-"""What a live run gives up: in order, once, for a reason that lasts, and nothing that is fixed."""
+"""What a run gives up to keep its rate: in order, once, for a reason that lasts, nothing fixed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.stream.color.colorizer import Colorizer
-from kinemacolor.stream.color.degrade import PATIENCE_SECONDS, Degrade, Step
-from kinemacolor.stream.color.pace import LONGEST
+from kinemacolor.stream.color.tempo import (
+    LONGEST,
+    PATIENCE_SECONDS,
+    TARGET_LOAD,
+    WINDOW_FRAMES,
+    Tempo,
+)
 from kinemacolor.stream.measure.latency import Latency
-from kinemacolor.stream.measure.stats import Stats
+from kinemacolor.stream.measure.stats import Stats, Step
 from kinemacolor.stream.options import LiveOptions, Options
 from kinemacolor.stream.pipeline import run
-from kinemacolor.stream.run.assemble import make_degrade
+from kinemacolor.stream.run.assemble import make_tempo
 from kinemacolor.stream.sinks.null import NullSink
 from kinemacolor.stream.sources.open import open_source
 from kinemacolor.stream.steady.keyframes import KeyFrames
@@ -33,7 +40,7 @@ LIMIT = 0.2
 class Machine:
     """One that needs so many seconds for a frame, and more for one that it infers."""
 
-    degrade: Degrade
+    tempo: Tempo
     key_frames: KeyFrames
     fixed: float
     network: float
@@ -51,11 +58,11 @@ class Machine:
                 continue
             self._since += 1
             inferred = self._since >= self.key_frames.every
-            network = self.network * self.degrade.area_share if inferred else None
+            network = self.network * self.tempo.area_share if inferred else None
             self._since = 0 if inferred else self._since
             work = self.fixed + (network or 0.0)
             self.late = max(0.0, self.late + work - PERIOD)
-            step = self.degrade.frame(work, network, PERIOD)
+            step = self.tempo.frame(work, network, PERIOD)
             if step is not None:
                 self.steps.append(step)
                 self.dropped_before.append(self.dropped)
@@ -64,13 +71,56 @@ class Machine:
 
 def machine(network: float, fixed: float = 0.006, **options: bool) -> Machine:
     key_frames = KeyFrames(1)
-    return Machine(Degrade(key_frames, limit_seconds=LIMIT, **options), key_frames, fixed, network)
+    return Machine(Tempo(key_frames, limit_seconds=LIMIT, **options), key_frames, fixed, network)
+
+
+def settle(fixed: float, inference: float, windows: int = 40) -> list[int]:
+    """Distances over time in a film, where a frame costs `fixed + inference / every` periods."""
+    key_frames = KeyFrames(1)
+    tempo = Tempo(key_frames)
+    distances = []
+    for _ in range(windows):
+        load = fixed + inference / key_frames.every
+        steps = [tempo.frame(load * PERIOD, None, PERIOD) for _ in range(WINDOW_FRAMES)]
+        assert not any(steps)
+        distances.append(key_frames.every)
+    return distances
+
+
+def test_in_a_film_a_fast_network_sees_every_frame() -> None:
+    assert set(settle(0.1, 0.3)) == {1}
+
+
+@given(fixed=st.floats(0.05, 0.5), inference=st.floats(0.1, 4.0))
+def test_a_film_keeps_real_time_where_it_can_and_comes_to_rest(
+    fixed: float, inference: float
+) -> None:
+    distances = settle(fixed, inference)
+    every = distances[-1]
+    assert distances[-10:] == [every] * 10
+    assert fixed + inference / every <= TARGET_LOAD + 1e-9 or every == LONGEST
+
+
+def test_a_film_says_how_far_apart_its_key_frames_are(caplog: pytest.LogCaptureFixture) -> None:
+    tempo = Tempo(KeyFrames(1))
+    with caplog.at_level("INFO"):
+        for _ in range(WINDOW_FRAMES):
+            assert tempo.frame(2 * PERIOD, None, PERIOD) is None
+    assert caplog.messages == ["key frames at most 3 apart (the work took 200 % of real time)"]
+
+
+def test_a_film_gives_nothing_else_up() -> None:
+    key_frames = KeyFrames(1)
+    tempo = Tempo(key_frames)
+    assert not any(tempo.frame(5.0, 4.0, PERIOD) for _ in range(1000))
+    assert key_frames.every == LONGEST
+    assert tempo.area_share == 1
 
 
 def test_a_fast_network_gives_nothing_up() -> None:
     fast = machine(0.03)
     assert fast.run(3000) == []
-    assert fast.degrade.level == 0
+    assert fast.tempo.level == 0
 
 
 def test_the_first_step_comes_before_any_frame_is_dropped_and_is_enough() -> None:
@@ -94,7 +144,7 @@ def test_a_much_too_slow_network_goes_all_the_way_in_order() -> None:
 def test_a_smaller_input_is_enough_where_one_inference_took_too_long() -> None:
     slow = machine(0.25)
     assert slow.run(3000) == ["key frames", "input 0.7"]
-    assert slow.degrade.area_share == 0.7
+    assert slow.tempo.area_share == 0.7
 
 
 def test_who_is_hardly_too_slow_has_time_to_recover() -> None:
@@ -108,30 +158,30 @@ def test_who_is_hardly_too_slow_has_time_to_recover() -> None:
 
 
 def test_one_or_two_slow_frames_change_nothing() -> None:
-    degrade = Degrade(KeyFrames(1), limit_seconds=LIMIT)
+    tempo = Tempo(KeyFrames(1), limit_seconds=LIMIT)
     for number in range(1000):
         stalled = number % 10 < 2
-        assert degrade.frame(3.0 if stalled else 0.02, 0.01, PERIOD) is None
+        assert tempo.frame(3.0 if stalled else 0.02, 0.01, PERIOD) is None
 
 
 def test_a_network_that_is_not_what_is_slow_is_left_alone() -> None:
     busy = machine(0.003, fixed=0.06)
     assert busy.run(1000) == ["drop"]
-    assert busy.degrade.area_share == 1
+    assert busy.tempo.area_share == 1
     assert busy.key_frames.every == 1
     busy.fixed = 0.01
     assert busy.run(3000) == ["drop", "in time"]
-    assert busy.degrade.level == 0
+    assert busy.tempo.level == 0
 
 
 def test_what_the_user_fixed_stays() -> None:
     assert machine(0.056, fixed=0.006).run(1000) == ["key frames"]
     fixed = machine(0.4, fixed=0.006)
-    fixed.degrade = Degrade(fixed.key_frames, limit_seconds=LIMIT, fixed=True, shares=())
+    fixed.tempo = Tempo(fixed.key_frames, limit_seconds=LIMIT, fixed=True, shares=())
     assert fixed.run(1000) == ["drop"]
     assert fixed.key_frames.every == 1
     every = KeyFrames(6)
-    given_every = Machine(Degrade(every, limit_seconds=LIMIT, fixed=True), every, 0.006, 0.3)
+    given_every = Machine(Tempo(every, limit_seconds=LIMIT, fixed=True), every, 0.006, 0.3)
     assert given_every.run(1000) == ["input 0.7", "input 0.5"]
     assert every.every == 6
 
@@ -149,7 +199,7 @@ def test_it_comes_to_rest(fixed: float, network: float) -> None:
     names = tried.run(3000)
     order = ["key frames", "input 0.7", "input 0.5", "drop"]
     assert names == [name for name in order if name in names]
-    assert tried.degrade.level == (tried.steps[-1].level if names else 0)
+    assert tried.tempo.level == (tried.steps[-1].level if names else 0)
 
 
 def test_room_that_lasts_gives_the_input_back_and_ever_more_slowly() -> None:
@@ -164,10 +214,10 @@ def test_room_that_lasts_gives_the_input_back_and_ever_more_slowly() -> None:
             frames += 1
         times.append(frames * PERIOD)
         assert hog.steps[-1].name == "input 1"
-        assert hog.degrade.area_share == 1
+        assert hog.tempo.area_share == 1
         hog.network = 0.25
         hog.run(1000)
-        assert hog.degrade.area_share == 0.7
+        assert hog.tempo.area_share == 0.7
     assert PATIENCE_SECONDS <= times[0] < PATIENCE_SECONDS + 5
     assert times[1] > 1.9 * times[0]
     assert times[2] > 1.9 * times[1]
@@ -197,7 +247,7 @@ def test_a_smaller_input_keeps_the_shape_and_the_models_multiple(
     assert small.input_size(*size, share=share) in ((32, 32), (32, 64), (64, 32))
 
 
-class Sleeper:
+class Sleeper(Backend):
     """A network that sleeps for so long, in proportion to its input."""
 
     name = description = "sleeper"
@@ -209,11 +259,8 @@ class Sleeper:
         self.spec = ModelSpec(Path("s.onnx"), "s", fixed_size=fixed_size)
         self.sizes: list[tuple[int, int]] = []
 
-    def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.submit(L).result()
-
-    def submit(self, L: NDArray[np.float32]) -> Sleeping:
-        height, width = L.shape[2:]
+    def submit(self, inputs: Inputs) -> Sleeping:
+        height, width = inputs.L.shape[2:]
         self.sizes.append((height, width))
         return Sleeping(self.seconds * height * width / 256**2, (1, 2, height // 4, width // 4))
 
@@ -248,7 +295,9 @@ def play(network: Sleeper, seconds: int, *, fps: int = 10, **options: object) ->
     every = chosen.color.every
     source = open_source(f"test:128x128@{fps}#{seconds}", live=LiveOptions(realtime=True))
     steady = make_steady("live", every=every if isinstance(every, int) else 1)
-    colorizer = Colorizer(network, steady=steady, degrade=make_degrade(network, chosen, steady))
+    colorizer = Colorizer(
+        network, steady=steady, tempo=make_tempo(network, chosen, steady, live=True)
+    )
     latency = Latency.of(source, max_seconds=0.3)
     stats = run(source, colorizer, NullSink(), latency=latency)
     source.close()
