@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import onnx
 from kinemacolor.engine.errors import BadModel
+from kinemacolor.engine.graphs.edit import set_nodes
 from onnx import TensorProto, helper
 
 OUTPUT = "features"
@@ -71,6 +72,11 @@ def read_features(metadata: dict[str, str]) -> FeatureSpec | None:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{_KEY} must hold version, scale and parts, not {found}") from error
+
+
+def has_taps(model: onnx.ModelProto, taps: tuple[Tap, ...] = KINEMA) -> bool:
+    """Whether a graph has the tensors that make features."""
+    return {tap.tensor for tap in taps} <= {name for node in model.graph.node for name in node.output}
 
 
 def add_features(model: onnx.ModelProto, taps: tuple[Tap, ...] = KINEMA) -> onnx.ModelProto:
@@ -142,11 +148,7 @@ def without_features(model: onnx.ModelProto) -> onnx.ModelProto:
         if needed & set(node.output):
             needed |= set(node.input)
             nodes.append(node)
-    del plain.graph.node[:]
-    plain.graph.node.extend(reversed(nodes))
-    used = [tensor for tensor in plain.graph.initializer if tensor.name in needed]
-    del plain.graph.initializer[:]
-    plain.graph.initializer.extend(used)
+    set_nodes(plain.graph, nodes[::-1])
     props = [entry for entry in plain.metadata_props if entry.key != _KEY]
     del plain.metadata_props[:]
     plain.metadata_props.extend(props)

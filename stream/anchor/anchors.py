@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from kinemacolor.stream.anchor.carry import Sight, Tracker, Trail
+from kinemacolor.stream.anchor.carry import PackedTrail, Sight, Tracker, Trail
 from kinemacolor.stream.anchor.known import Colors, Known, Plane
-from kinemacolor.stream.anchor.match import Exemplar, cells_of, match
+from kinemacolor.stream.anchor.match import Cells, Exemplar, match
 from kinemacolor.stream.anchor.painting import (
     Carried,
     Painted,
@@ -20,6 +20,17 @@ from kinemacolor.stream.anchor.painting import (
 from kinemacolor.stream.anchor.spread import spread, to_points
 from kinemacolor.stream.steady.cuts import FLASH_FRAMES, ShotLinker
 from kinemacolor.stream.steady.motion import View
+
+WHOLE = 0.9  # mean sureness above which a known picture takes the place of those before it
+MOST_TRAILS = 4  # known pictures that are carried at once; the oldest gives way
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A known picture and its number in the account."""
+
+    number: int
+    known: Known
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,77 +44,152 @@ class Glimpse:
 
     sight: Sight
     carried: Mapping[int, Carried]
-    own: Known | None
+    own: Source | None
 
 
 class Anchors:
-    """Carries known colours through the frames of one film. Use it from one thread.
+    """Carries known colours through the frames of one size. Use it from one thread.
 
     Args:
         height, width: of the planes that frames are looked at in (`working_size`).
         cuts: numbers of the frames that start shots, if known; then none is looked for.
+        strength: 0..1, how much known colours count.
     """
 
-    def __init__(self, height: int, width: int, *, cuts: Collection[int] | None = None) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        *,
+        cuts: Collection[int] | None = None,
+        strength: float = 1.0,
+    ) -> None:
+        self.size = height, width
         self._tracker = Tracker(height, width)
         self._linker = ShotLinker(cuts)
-        self._trails: dict[int, list[tuple[int, Known, Trail]]] = {}  # by frame
+        self._strength = np.float32(strength)
+        self._trails: dict[int, list[tuple[Source, Trail]]] = {}  # by frame
         self._painted: dict[int, Painted] = {}  # by frame
-        self.exemplars: list[Exemplar] = []
-        self.shares: list[float] = []
 
     def look(
-        self, L: Plane, known: tuple[int, Known] | None = None, later: Mapping[int, Carried] = {}
+        self,
+        L: Plane,
+        own: Source | None = None,
+        later: Sequence[tuple[Source, PackedTrail]] = (),
     ) -> Glimpse:
         """Takes the next frame.
 
         Args:
             L: (h, w) float32, 0..100.
-            known: the frame's own number among known pictures, and its colours.
-            later: what came back from frames that are still to come.
+            own: what is known of the frame itself.
+            later: where its points lie in known pictures that are still to come.
         """
-        view = View(cv2.convertScaleAbs(L, alpha=2.55), *_halves(L))
+        view = small_view(L)
         link = self._linker.link(view)
         sight = self._tracker.see(L, view, link)
         trails = []
-        carried = {}
         if link.parent is not None:
-            for number, picture, trail in self._trails.get(link.parent, []):
-                moved = self._tracker.step(picture, trail, sight)
+            for source, trail in self._trails.get(link.parent, []):
+                moved = self._tracker.step(source.known, trail, sight)
                 if moved is not None:
-                    trails.append((number, picture, moved))
-                    carried[number] = Carried(*moved.colors(picture), moved.age)
-        if known is not None:
-            trails = [(*known, self._tracker.start())]
+                    trails.append((source, moved))
+        unpacked = [(source, trail.unpacked(self._tracker.grid)) for source, trail in later]
+        carried = {
+            source.number: Carried(*trail.colors(source.known), trail.age)
+            for source, trail in (*trails, *unpacked)
+        }
+        if own is not None:
+            whole = float(own.known.sure.mean()) > WHOLE
+            kept = [] if whole else trails[-(MOST_TRAILS - 1) :]
+            trails = [*kept, (own, self._tracker.start())]
         self._trails[link.index] = trails
         self._trails.pop(link.index - FLASH_FRAMES - 1, None)
-        return Glimpse(sight, {**carried, **later}, None if known is None else known[1])
+        return Glimpse(sight, carried, own)
 
-    def paint(self, glimpse: Glimpse, ab: Colors, features: Plane, parts: tuple[int, ...]) -> Colors:
-        """Returns the frame's ab (2, h, w)."""
-        sight = glimpse.sight
-        own = network_at_points(ab, sight.L)
-        if self.exemplars:
-            cells = cells_of(features, parts, sight.L)
-            found, rows = match(self.exemplars, cells)
-            likes, sure = to_points(spread(found, rows), cells.L, sight.L)
-            self.last = sure
-            own = own + (likes - own) * sure
+    def paint(
+        self,
+        glimpse: Glimpse,
+        ab: Colors | None,
+        cells: Cells | None = None,
+        exemplars: Sequence[tuple[int, Exemplar]] = (),
+    ) -> tuple[Colors, dict[int, float]]:
+        """Gives a frame its colours.
+
+        Args:
+            ab: (2, any, any), the network's; None: the frame before says what the network would.
+            cells: of the frame; None where likes are not asked.
+            exemplars: known pictures that are asked for likes, by their numbers.
+
+        Returns:
+            ab (2, h, w), and by number what part of the picture each known one coloured.
+        """
+        sight, shares = glimpse.sight, {}
         parent = sight.link.parent
         before = None if parent is None else self._painted.get(parent)
+        own = None if ab is None else network_at_points(ab, sight.L)
+        if own is not None and cells is not None and exemplars:
+            found, rows = match([exemplar for _, exemplar in exemplars], cells)
+            likes, sure = to_points(spread(found, rows), cells.L, sight.L)
+            own = own + (likes - own) * (sure * self._strength)
+            shares = {n: s for (n, _), s in zip(exemplars, found.shares, strict=True)}
         own, sure = steadied(own, sight, before)
         if glimpse.carried:
             known, certain = joined(list(glimpse.carried.values()))
-            own = own + (known - own) * certain
+            own = own + (known - own) * (certain * self._strength)
+            left = 1 - float(certain.mean())
+            shares = {number: share * left for number, share in shares.items()}
+            for number, each in glimpse.carried.items():
+                shares[number] = max(shares.get(number, 0.0), float(each.sure.mean()))
         if glimpse.own is not None:
-            own = own + (glimpse.own.ab - own) * glimpse.own.sure
+            colors = glimpse.own.known
+            own = own + (colors.ab - own) * (colors.sure * self._strength)
+            shares[glimpse.own.number] = float(colors.sure.mean())
+        own = np.ascontiguousarray(own, np.float32)
         self._painted[sight.link.index] = Painted(sight.L, own, sure)
         self._painted.pop(sight.link.index - FLASH_FRAMES - 1, None)
-        return own
+        return own, shares
+
+    def start_over(self) -> None:
+        """The next frame starts a new stream."""
+        self._linker.start_over()
+        self._trails.clear()
+        self._painted.clear()
 
 
-def _halves(L: Plane) -> tuple[Plane, Plane]:
+def carry_back(source: Source, frames: Sequence[Plane]) -> dict[int, PackedTrail]:
+    """Carries a known picture to the frames before it, as far as its shot goes.
+
+    Args:
+        frames: (h, w) float32 each, 0..100; the last one is the known picture's own.
+
+    Returns:
+        trails by the index of their frame; the known picture's own is left out.
+    """
+    tracker, linker = Tracker(*frames[-1].shape), ShotLinker()
+    trail: Trail | None = tracker.start()
+    found: dict[int, PackedTrail] = {}
+    for index in range(len(frames) - 1, -1, -1):
+        view = small_view(frames[index])
+        link = linker.link(view)
+        if index == len(frames) - 1:
+            continue
+        if link.parent is None or link.resumes:
+            break
+        assert trail is not None
+        trail = tracker.step(source.known, trail, tracker.see(frames[index], view, link))
+        if trail is None:
+            break
+        found[index] = trail.packed(tracker.grid)
+    return found
+
+
+def small_view(L: Plane) -> View:
+    """A frame as motion sees it, which is measured at half the points."""
     height, width = L.shape
-    small = cv2.resize(L, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
+    size = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))
+    small = cv2.resize(L, size, interpolation=cv2.INTER_AREA)
+    pixels = cv2.convertScaleAbs(L, alpha=2.55)
+    if min(pixels.shape) < 32:  # DIS has no room for its patches below that
+        pixels = cv2.resize(pixels, (max(32, width), max(32, height)))
     window = np.ones((3, 3), np.uint8)
-    return small, cv2.subtract(cv2.dilate(small, window), cv2.erode(small, window))
+    return View(pixels, small, cv2.subtract(cv2.dilate(small, window), cv2.erode(small, window)))

@@ -56,10 +56,39 @@ class Trail:
     sure: Plane
     age: int
 
+    def packed(self, grid: Plane) -> PackedTrail:
+        """The same in a ninth of the memory, a little coarser."""
+        size = tuple((side + 1) // 2 for side in self.sure.shape[::-1])
+        way = cv2.resize(self.points - grid, size, interpolation=cv2.INTER_AREA)
+        sure = cv2.resize(self.sure, size, interpolation=cv2.INTER_AREA)
+        return PackedTrail(
+            way.astype(np.float16), np.rint(sure * 255).astype(np.uint8), self.age
+        )
+
     def colors(self, known: Known) -> tuple[Colors, Plane]:
         """Returns ab (2, h, w) and its confidence (h, w)."""
         layers = follow(known.layers, self.points)
         return np.ascontiguousarray(layers[..., 1:3].transpose(2, 0, 1)), self.sure * layers[..., 3]
+
+
+@dataclass(frozen=True, eq=False)
+class PackedTrail:
+    """A trail that waits for its frame.
+
+    Attributes:
+        way: (h / 2, w / 2, 2) float16, from each point to the known picture's.
+        sure: (h / 2, w / 2) uint8, 255 times as much.
+    """
+
+    way: Plane
+    sure: Plane
+    age: int
+
+    def unpacked(self, grid: Plane) -> Trail:
+        size = grid.shape[1::-1]
+        way = cv2.resize(self.way.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+        sure = cv2.resize(self.sure.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+        return Trail(grid + way, sure / np.float32(255), self.age)
 
 
 class Tracker:

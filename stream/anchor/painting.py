@@ -54,13 +54,17 @@ def network_at_points(ab: Colors, L: Plane) -> Colors:
     return slopes * (L / 100) + enlarge(offset.transpose(2, 0, 1), rows, columns)
 
 
-def steadied(own: Colors, sight: Sight, before: Painted | None) -> tuple[Colors, Plane]:
+def steadied(own: Colors | None, sight: Sight, before: Painted | None) -> tuple[Colors, Plane]:
     """Joins a frame's own colours with those of the frame before it.
+
+    Args:
+        own: (2, h, w); None where the frame has none of its own.
 
     Returns:
         ab (2, h, w), and how sure it is (h, w).
     """
     if before is None or sight.points is None or sight.seen is None:
+        own = np.zeros((2, *sight.L.shape), np.float32) if own is None else own
         return own, np.full(sight.L.shape, KEPT, np.float32)
     state = follow(cv2.merge([before.L, *before.ab, before.sure]), sight.points)
     L = state[..., 0]
@@ -70,6 +74,8 @@ def steadied(own: Colors, sight: Sight, before: Painted | None) -> tuple[Colors,
     share = STAYS * sure / (1.1 - np.minimum(sure, 0.9))
     share /= 1 + share
     past = state[..., 1:3].transpose(2, 0, 1)
+    if own is None:
+        return past, sure * KEPT
     return own + (past - own) * share, sure * KEPT + (1 - KEPT)
 
 
