@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import torch
 from kinemacolor.engine.graphs.edit import set_nodes
-from kinemacolor.engine.outputs import replacing
 from kinemacolor.engine.graphs.features import add_features, has_taps
+from kinemacolor.engine.outputs import replacing
 from kinemacolor.engine.spec import read_spec
 from kinemacolor.export import checkpoint, networks, parity
 from kinemacolor.export.errors import ExportError

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from kinemacolor.engine.graphs.color_error import ColorError, color_error
 from kinemacolor.engine.graphs.edit import links
-from kinemacolor.engine.graphs.fp16 import unpack
 from kinemacolor.engine.graphs.features import without_features
+from kinemacolor.engine.graphs.fp16 import unpack
 from kinemacolor.engine.graphs.int8 import is_quantized
 from kinemacolor.engine.outputs import check_writable
 from kinemacolor.engine.spec import ModelSpec, read_spec

@@ -76,7 +76,9 @@ def read_features(metadata: dict[str, str]) -> FeatureSpec | None:
 
 def has_taps(model: onnx.ModelProto, taps: tuple[Tap, ...] = KINEMA) -> bool:
     """Whether a graph has the tensors that make features."""
-    return {tap.tensor for tap in taps} <= {name for node in model.graph.node for name in node.output}
+    return {tap.tensor for tap in taps} <= {
+        name for node in model.graph.node for name in node.output
+    }
 
 
 def add_features(model: onnx.ModelProto, taps: tuple[Tap, ...] = KINEMA) -> onnx.ModelProto:
@@ -117,15 +119,11 @@ def add_features(model: onnx.ModelProto, taps: tuple[Tap, ...] = KINEMA) -> onnx
         helper.make_node("Concat", joined, [f"{OUTPUT}.all"], name=f"{OUTPUT}.all", axis=1)
     )
     graph.node.append(
-        helper.make_node(
-            "Cast", [f"{OUTPUT}.all"], [OUTPUT], name=OUTPUT, to=TensorProto.FLOAT16
-        )
+        helper.make_node("Cast", [f"{OUTPUT}.all"], [OUTPUT], name=OUTPUT, to=TensorProto.FLOAT16)
     )
     channels = sum(tap.channels for tap in taps)
     graph.output.append(
-        helper.make_tensor_value_info(
-            OUTPUT, TensorProto.FLOAT16, ["N", channels, "h8", "w8"]
-        )
+        helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT16, ["N", channels, "h8", "w8"])
     )
     entry = made.metadata_props.add()
     entry.key = _KEY

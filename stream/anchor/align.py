@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -17,25 +18,39 @@ BETTER = 0.93  # of the misfit: what a shift has to come below to be believed
 SNAP_RADIUS, SNAP_EPSILON = 4, 2e-4
 
 
-def aligned(still: Known, L: Plane) -> Known | None:
-    """Returns the still on the frame, with the frame's L; None where it shows something else.
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """A still on the frame that it shows, with the frame's L.
+
+    Attributes:
+        as_it_is: whether its colours lay on the frame's things from the start.
+    """
+
+    known: Known
+    as_it_is: bool
+
+
+def aligned(still: Known, L: Plane) -> Aligned | None:
+    """Returns the still on the frame; None where it shows something else.
 
     Args:
         still: at the frame's size.
         L: (h, w), the frame.
     """
-    toned = with_tones_of(still.L, L)
     if float(np.abs(still.L - L).mean()) < SAME:
-        return Known(L, still.ab, still.sure)
+        return Aligned(Known(L, still.ab, still.sure), as_it_is=True)
+    toned = with_tones_of(still.L, L)
     points = _place(toned, L)
     before, after = np.abs(toned - L).mean(), np.abs(follow(toned, points) - L).mean()
     if after < BETTER * before:
         layers = follow(still.layers, points)
         toned = follow(toned, points)
-        still = Known(toned, np.ascontiguousarray(layers[..., 1:3].transpose(2, 0, 1)), layers[..., 3])
+        still = Known(
+            toned, np.ascontiguousarray(layers[..., 1:3].transpose(2, 0, 1)), layers[..., 3]
+        )
     if _correlation(toned, L) < SHOWS:
         return None
-    return Known(L, snapped(still, L), still.sure)
+    return Aligned(Known(L, snapped(still, L), still.sure), as_it_is=False)
 
 
 def with_tones_of(L: Plane, target: Plane) -> Plane:

@@ -61,9 +61,7 @@ class Trail:
         size = tuple((side + 1) // 2 for side in self.sure.shape[::-1])
         way = cv2.resize(self.points - grid, size, interpolation=cv2.INTER_AREA)
         sure = cv2.resize(self.sure, size, interpolation=cv2.INTER_AREA)
-        return PackedTrail(
-            way.astype(np.float16), np.rint(sure * 255).astype(np.uint8), self.age
-        )
+        return PackedTrail(way.astype(np.float16), np.rint(sure * 255).astype(np.uint8), self.age)
 
     def colors(self, known: Known) -> tuple[Colors, Plane]:
         """Returns ab (2, h, w) and its confidence (h, w)."""

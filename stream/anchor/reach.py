@@ -95,7 +95,6 @@ def _heat(hints: Sequence[Hint], L: Plane, cells: Cells) -> Plane:
 
 def _conductance(L: Plane, cells: Cells) -> tuple[Plane, Plane]:
     """How well heat goes to the point below (h - 1, w), and to the one on the right (h, w - 1)."""
-    height, width = L.shape
     features = cells.described(cells.normal())[:, : -cells.lightness.shape[1]]
     grid = features.reshape(*cells.L.shape, -1)
 

@@ -191,9 +191,7 @@ def _deep(path: Path) -> NDArray[Any] | None:
     stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint16 or stored.ndim != 3:
         return None
-    return cv2.cvtColor(
-        stored, cv2.COLOR_BGRA2RGBA if stored.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    )
+    return cv2.cvtColor(stored, cv2.COLOR_BGRA2RGBA if stored.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
 def _checked(name: str, stored: NDArray[Any]) -> NDArray[np.float32]:

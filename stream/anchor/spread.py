@@ -65,7 +65,9 @@ def to_points(found: Match, cells_L: Plane, L: Plane) -> tuple[Colors, Plane]:
     height, width = cells_L.shape
     levels = np.linspace(0, 100, LEVELS, dtype=np.float32)
     weight = np.exp(-np.square(cells_L[..., None] - levels) / (2 * LIGHTNESS**2)) + 1e-6
-    said = np.concatenate([found.models, found.sure[..., None], np.ones_like(cells_L)[..., None]], 2)
+    said = np.concatenate(
+        [found.models, found.sure[..., None], np.ones_like(cells_L)[..., None]], 2
+    )
     volume = (weight[..., None] * said[:, :, None]).reshape(height, width, -1)
     volume = cv2.GaussianBlur(
         volume.astype(np.float32), (3, 3), REACH, borderType=cv2.BORDER_REPLICATE

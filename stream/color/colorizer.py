@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
 import numpy as np
 from kinemacolor.engine.backend import Backend, Pending
+from kinemacolor.stream.anchor.known import Colors, Plane
+from kinemacolor.stream.anchor.stage import Seen, Stage
 from kinemacolor.stream.color.asking import Asking, may_be_late, practise_lateness
+from kinemacolor.stream.color.chroma import resize
 from kinemacolor.stream.color.costs import Stopwatch
 from kinemacolor.stream.color.frames import FrameEncoding
 from kinemacolor.stream.color.host_painter import HostPainter
@@ -36,6 +39,12 @@ class Work:
     pending: Pending | None  # None: not a key frame, its colours are carried from others
     rough: bool  # pending: of a smaller input
     ab: NDArray[np.float32] | None = None  # (2, h, w), final
+    seen: Seen | None = None  # what known colours say of it
+
+    def settle(self, ab: NDArray[np.float32]) -> None:
+        """Takes the final ab; where a frame's own colours are known exactly, those stand."""
+        exact = None if self.seen is None else self.seen.exact
+        self.ab = ab if exact is None else _with_exact(ab, *exact)
 
 
 class Colorizer:
@@ -49,6 +58,7 @@ class Colorizer:
         pix_fmts: what the sink takes; empty means anything.
         tempo: keeps a run in time.
         overlap: pictures in the network at once; a backend that batches asks for more.
+        known: carries colours that the user knows; needs a painter in memory.
     """
 
     def __init__(
@@ -61,6 +71,7 @@ class Colorizer:
         pix_fmts: Collection[str] = frozenset(),
         tempo: Tempo | None = None,
         overlap: int = OVERLAP,
+        known: Stage | None = None,
     ) -> None:
         self.backend = backend
         self.steady = make_steady("off") if steady is None else steady
@@ -68,6 +79,7 @@ class Colorizer:
         self.painter: Painter[Any] = HostPainter(pix_fmts) if painter is None else painter
         self.tempo = tempo
         self.overlap = overlap
+        self.known = known
 
     @property
     def encoding(self) -> FrameEncoding | None:
@@ -127,7 +139,14 @@ class Passage:
 
     def __init__(self, parts: Colorizer, watch: Stopwatch, stats: Stats, *, live: bool) -> None:
         self._parts, self._watch, self._stats = parts, watch, stats
-        self._asking = Asking(parts.backend, parts.steady, parts.tempo, live=live)
+        known = parts.known
+        self._asking = Asking(
+            parts.backend,
+            parts.steady,
+            parts.tempo,
+            live=live and known is None,  # what is known of a frame joins its own colours
+            features=known is not None and known.wants_features,
+        )
         self._overlap = 0 if live else parts.overlap
         self._leaving: deque[Work | av.Packet] = deque()  # in the source's order
         self._running: deque[Work] = deque()  # in the network
@@ -142,6 +161,9 @@ class Passage:
         with self._watch.time("extract"):
             canvas = self._parts.painter.look(item, self._parts.backend.spec)
             work = Work(canvas, *self._asking.ask(canvas))
+        if self._parts.known is not None:
+            with self._watch.time("steady", frame=False):
+                work.seen = self._parts.known.look(canvas)
         self._leaving.append(work)
         self._running.append(work)
         # A backend may ask for more under way, and for another number as time goes on.
@@ -158,7 +180,7 @@ class Passage:
                 if first.ab is None:
                     return
                 with self._watch.time("chroma"):
-                    colored = self._parts.painter.paint(first.canvas, first.ab, self._parts.style)
+                    colored = self._parts.painter.paint(first.canvas, first.ab, self._style())
                 self._leaving.popleft()
                 yield colored
             else:
@@ -178,19 +200,29 @@ class Passage:
 
     def _settle(self, work: Work) -> None:
         """Waits for a frame's ab, and hands it to the steadier."""
-        ab = None
+        ab = features = None
         if work.pending is not None:
             with self._watch.time("infer"):
                 ab = work.pending.result()[0]
+            found = work.pending.features
+            features = None if found is None else found[0]
             self._stats.inferred += 1
         self._settling.append(work)
         with self._watch.time("steady"):
+            if self._parts.known is not None and work.seen is not None:
+                own = None if ab is None else ab * np.float32(self._parts.style.saturation)
+                ab = self._parts.known.paint(work.seen, own, features)
             final = self._parts.steady.push(work.canvas.L, ab, rough=work.rough)
         self._assign(final)
 
+    def _style(self) -> Style:
+        """The style that frames are painted in: what is known is not to be more saturated."""
+        style = self._parts.style
+        return style if self._parts.known is None else replace(style, saturation=1.0)
+
     def _assign(self, planes: list[NDArray[np.float32]]) -> None:
         for ab in planes:
-            self._settling.popleft().ab = ab
+            self._settling.popleft().settle(ab)
 
     def _take_late(self) -> None:
         ab = self._asking.late_answer()
@@ -199,3 +231,12 @@ class Passage:
         self._stats.inferred += 1
         with self._watch.time("steady", frame=False):
             self._parts.steady.late(ab)
+
+
+def _with_exact(ab: Colors, exact: Colors, sure: Plane) -> Colors:
+    """Puts colours that are known exactly (2, H, W) in the place of others, where they are."""
+    if float(sure.min()) >= 1:
+        return exact
+    height, width = sure.shape
+    big = np.stack([resize(plane, width, height) for plane in ab])
+    return big + (exact - big) * sure

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.load import load
 from kinemacolor.stream import pipeline
+from kinemacolor.stream.anchor.hints import Hint
+from kinemacolor.stream.anchor.reference import Reference
+from kinemacolor.stream.anchor.stage import Stage
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.errors import StreamError
 from kinemacolor.stream.handoff import Stop, Stopped, Task
@@ -29,6 +32,7 @@ from kinemacolor.stream.run.assemble import (
     place_frames,
 )
 from kinemacolor.stream.run.job import Job, plan_jobs
+from kinemacolor.stream.run.knowing import open_stage
 from kinemacolor.stream.run.progress import Progress
 from kinemacolor.stream.run.report import Report, make_report, unfinished_report
 
@@ -54,12 +58,21 @@ class Run:
     Args:
         backend: runs the network; while this runs nobody else may use it.
         watcher: is told how it goes.
+        references, hints: beside those that the options name.
     """
 
     def __init__(
-        self, job: Job, options: Options, backend: Backend, *, watcher: Watcher | None = None
+        self,
+        job: Job,
+        options: Options,
+        backend: Backend,
+        *,
+        watcher: Watcher | None = None,
+        references: Sequence[Reference] = (),
+        hints: Sequence[Hint] = (),
     ) -> None:
         self.job, self.options, self.backend = job, options, backend
+        self._references, self._hints = references, hints
         self.stats = Stats()
         self._watcher = watcher
         self._stop = Stop()
@@ -123,11 +136,13 @@ class Run:
         except Stopped:
             self._report = unfinished_report(self.job, "stopped")
             return self._report
-        with closing(source):
+        with closing(source), self._open_stage(source, options) as known:
             sink = open_job_sinks(self.job, options, source)
             with _ended_early_on_error(sink):
-                stopped, kept = self._color(source, sink, options)
+                stopped, kept = self._color(source, sink, options, known)
             self._say_repairs(source)
+            if known is not None and stopped is None:
+                known.warn()
         assert self._report is not None
         if stopped is not None:
             self._report["ended"] = "stopped"
@@ -137,12 +152,22 @@ class Run:
             raise stopped
         return self._report
 
+    def _open_stage(self, source: Source, options: Options) -> AbstractContextManager[Stage | None]:
+        return open_stage(
+            self.job,
+            options,
+            source,
+            self.backend,
+            references=self._references,
+            hints=self._hints,
+        )
+
     def _color(
-        self, source: Source, sink: Sink, options: Options
+        self, source: Source, sink: Sink, options: Options, known: Stage | None
     ) -> tuple[BaseException | None, Path | None]:
         """Moves all frames. Returns what stopped that, and where a part was kept."""
         self._latency = make_latency(options, source)
-        colorizer = make_colorizer(self.backend, options, source, sink)
+        colorizer = make_colorizer(self.backend, options, source, sink, known=known)
         stopped: BaseException | None = None
         kept: Path | None = None
         try:
@@ -226,19 +251,36 @@ def open_network(options: Options, *, live: bool = False) -> Iterator[Backend]:
         network.close()
 
 
-def colorize(source: str | Path, sink: str | Path, **options: Any) -> Report:
+def colorize(
+    source: str | Path,
+    sink: str | Path,
+    *,
+    references: Sequence[Reference | str | Path] = (),
+    hints: Sequence[Hint] | str | Path = (),
+    **options: Any,
+) -> Report:
     """Colorizes one source into one sink, as the command does, and returns the report.
 
     Args:
         source, sink: as on the command line: film.mkv, webcam:0, rtsp://..., test:, null:.
+        references: colour stills: what they are of, or files and folders.
+        hints: colours of points of frames, or a file of them.
         options: by name: model, steady, saturation, codec, crf, overwrite, ... (`Options.of`).
 
     Raises KinemacolorError; TypeError for an option that there is not.
     """
-    chosen = Options.of(**options)
+    of_files = tuple(Path(each) for each in references if not isinstance(each, Reference))
+    hints_file = Path(hints) if isinstance(hints, str | Path) else None
+    chosen = Options.of(references=of_files, hints=hints_file, **options)
     jobs = plan_jobs([str(source)], [str(sink)])
     if len(jobs) != 1:
         raise StreamError(f"{source} holds {len(jobs)} films: colorize them one by one")
     check_stills(jobs, chosen)
     with open_network(chosen, live=jobs[0].is_live(chosen.live)) as network:
-        return Run(jobs[0], chosen, network).run()
+        return Run(
+            jobs[0],
+            chosen,
+            network,
+            references=[each for each in references if isinstance(each, Reference)],
+            hints=() if isinstance(hints, str | Path) else hints,
+        ).run()
