@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from kinemacolor.stream.anchor.carry import PackedTrail, Sight, Tracker, Trail
+from kinemacolor.stream.anchor.carry import Sight, Tracker, Trail
 from kinemacolor.stream.anchor.known import Colors, Known, Plane
 from kinemacolor.stream.anchor.match import Cells, Exemplar, match
 from kinemacolor.stream.anchor.painting import (
@@ -75,7 +75,7 @@ class Anchors:
         self,
         L: Plane,
         own: Source | None = None,
-        later: Sequence[tuple[Source, PackedTrail]] = (),
+        later: Sequence[tuple[Source, Trail]] = (),
     ) -> Glimpse:
         """Takes the next frame.
 
@@ -93,9 +93,9 @@ class Anchors:
                 moved = self._tracker.step(source.known, trail, sight)
                 if moved is not None:
                     trails.append((source, moved))
-        unpacked = [(source, trail.unpacked(self._tracker.grid)) for source, trail in later]
+        unpacked = [(source, trail.unpacked()) for source, trail in later]
         carried = {
-            source.number: Carried(*trail.colors(source.known), trail.age)
+            source.number: Carried(*self._tracker.colors(source.known, trail), trail.age)
             for source, trail in (*trails, *unpacked)
         }
         if own is not None:
@@ -126,13 +126,13 @@ class Anchors:
         sight, shares = glimpse.sight, {}
         parent = sight.link.parent
         before = None if parent is None else self._painted.get(parent)
-        own = None if ab is None else network_at_points(ab, sight.L)
+        own = None if ab is None else network_at_points(ab, sight.whole)
         if own is not None and cells is not None and exemplars:
             found, rows = match([exemplar for _, exemplar in exemplars], cells)
-            likes, sure = to_points(spread(found, rows), cells.L, sight.L)
+            likes, sure = to_points(spread(found, rows), cells.L, sight.whole)
             own = own + (likes - own) * (sure * self._strength)
             shares = {n: s for (n, _), s in zip(exemplars, found.shares, strict=True)}
-        own, sure = steadied(own, sight, before)
+        own, sure = steadied(own, sight, before, self._tracker)
         if glimpse.carried:
             known, certain = joined(list(glimpse.carried.values()))
             own = own + (known - own) * (certain * self._strength)
@@ -156,7 +156,7 @@ class Anchors:
         self._painted.clear()
 
 
-def carry_back(source: Source, frames: Sequence[Plane]) -> dict[int, PackedTrail]:
+def carry_back(source: Source, frames: Sequence[Plane]) -> dict[int, Trail]:
     """Carries a known picture to the frames before it, as far as its shot goes.
 
     Args:
@@ -167,7 +167,7 @@ def carry_back(source: Source, frames: Sequence[Plane]) -> dict[int, PackedTrail
     """
     tracker, linker = Tracker(*frames[-1].shape), ShotLinker()
     trail: Trail | None = tracker.start()
-    found: dict[int, PackedTrail] = {}
+    found: dict[int, Trail] = {}
     for index in range(len(frames) - 1, -1, -1):
         view = small_view(frames[index])
         link = linker.link(view)
@@ -179,7 +179,7 @@ def carry_back(source: Source, frames: Sequence[Plane]) -> dict[int, PackedTrail
         trail = tracker.step(source.known, trail, tracker.see(frames[index], view, link))
         if trail is None:
             break
-        found[index] = trail.packed(tracker.grid)
+        found[index] = trail.packed()
     return found
 
 

@@ -12,81 +12,63 @@ from typing import Any
 
 import cv2
 import numpy as np
-from kinemacolor.stream.anchor.known import Colors, Known, Plane, contrast_of, fit_lightness
+from kinemacolor.stream.anchor.known import Colors, Known, Plane, fit_lightness
 from kinemacolor.stream.steady.cuts import Link
 from kinemacolor.stream.steady.motion import View, follow
 
 LOST = 0.003  # mean confidence below which nothing is worth carrying on
 ANCHORS = 0.02  # mean confidence above which the known picture is looked at again
-FARTHEST = 36.0  # points squared that an anchoring may move a coordinate by
+FARTHEST = 9.0  # half points squared that an anchoring may move a coordinate by
 BETTER = 0.05  # L, by which it has to fit better
 TOLERANCE, TEXTURE_SHARE = 3.0, 0.5  # L, and share of the local contrast: no mismatch yet
 
 
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """One frame as carrying sees it.
+    """One frame as carrying sees it, at half of its points.
 
     Attributes:
-        L: (h, w), 0..100.
-        points: (h, w, 2), where each point was in the frame before (`link.parent`); None at the
-            start of a shot.
+        whole: (2h, 2w), the frame's L, 0..100.
+        L: (h, w), the same at half of the points.
+        pixels: (2h, 2w) uint8, what optical flow is measured on.
+        tolerance: (h, w), L: no mismatch yet.
+        way: (h, w, 2), from each point to where it was in the frame before (`link.parent`), in
+            points of (h, w); None at the start of a shot.
         seen: (h, w), 0..1: whether it could be seen there.
     """
 
+    whole: Plane
     L: Plane
     pixels: Plane
     tolerance: Plane
     link: Link
-    points: Plane | None
+    way: Plane | None
     seen: Plane | None
 
 
 @dataclass(frozen=True, eq=False)
 class Trail:
-    """Where the points of a frame lie in a known picture.
+    """Where the points of a frame lie in a known picture, at half of them.
 
     Attributes:
-        points: (h, w, 2): x, y in the known picture.
-        sure: (h, w), 0..1.
+        way: (h, w, 2) float32 or float16, from each point to its place in the known picture.
+        sure: (h, w) float32, 0..1, or uint8, 255 times as much.
         age: frames from the known picture's own.
-    """
-
-    points: Plane
-    sure: Plane
-    age: int
-
-    def packed(self, grid: Plane) -> PackedTrail:
-        """The same in a ninth of the memory, a little coarser."""
-        size = tuple((side + 1) // 2 for side in self.sure.shape[::-1])
-        way = cv2.resize(self.points - grid, size, interpolation=cv2.INTER_AREA)
-        sure = cv2.resize(self.sure, size, interpolation=cv2.INTER_AREA)
-        return PackedTrail(way.astype(np.float16), np.rint(sure * 255).astype(np.uint8), self.age)
-
-    def colors(self, known: Known) -> tuple[Colors, Plane]:
-        """Returns ab (2, h, w) and its confidence (h, w)."""
-        layers = follow(known.layers, self.points)
-        return np.ascontiguousarray(layers[..., 1:3].transpose(2, 0, 1)), self.sure * layers[..., 3]
-
-
-@dataclass(frozen=True, eq=False)
-class PackedTrail:
-    """A trail that waits for its frame.
-
-    Attributes:
-        way: (h / 2, w / 2, 2) float16, from each point to the known picture's.
-        sure: (h / 2, w / 2) uint8, 255 times as much.
     """
 
     way: Plane
     sure: Plane
     age: int
 
-    def unpacked(self, grid: Plane) -> Trail:
-        size = grid.shape[1::-1]
-        way = cv2.resize(self.way.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-        sure = cv2.resize(self.sure.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-        return Trail(grid + way, sure / np.float32(255), self.age)
+    def packed(self) -> Trail:
+        """The same in less memory."""
+        sure = np.rint(self.sure * 255).astype(np.uint8)
+        return Trail(self.way.astype(np.float16), sure, self.age)
+
+    def unpacked(self) -> Trail:
+        """The same to reckon with."""
+        sure = self.sure.astype(np.float32) * np.float32(1 / 255)
+        return Trail(self.way.astype(np.float32), sure, self.age)
 
 
 class Tracker:
@@ -96,54 +78,72 @@ class Tracker:
     """
 
     def __init__(self, height: int, width: int) -> None:
-        x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        self.grid = np.dstack([x, y])  # (h, w, 2)
+        """height, width: of frames at all of their points."""
+        self.grid = _grid(height, width)
+        self.half = _grid((height + 1) // 2, (width + 1) // 2)
         self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        # Where half of the points lie among all of them.
+        self._scale = np.divide([width, height], self.half.shape[1::-1], dtype=np.float32)
 
     def see(self, L: Plane, view: View, link: Link) -> Sight:
-        """Prepares a frame."""
-        points = seen = None
+        """Prepares a frame; `view` has half of its points."""
+        way = seen = None
         if link.motion is not None:
             back = link.motion.back
-            height, width = L.shape
-            scale = np.float32([width / view.L.shape[1], height / view.L.shape[0]])
-            way = (back.points - self._small_grid(view.L.shape)) * scale
-            points = self.grid + cv2.resize(way, (width, height), interpolation=cv2.INTER_LINEAR)
-            seen = cv2.resize(back.seen, (width, height), interpolation=cv2.INTER_LINEAR)
-        tolerance = TOLERANCE + TEXTURE_SHARE * contrast_of(L)
-        return Sight(L, cv2.convertScaleAbs(L, alpha=2.55), tolerance, link, points, seen)
+            way, seen = back.points - self.half, back.seen
+        tolerance = TOLERANCE + TEXTURE_SHARE * view.contrast
+        return Sight(L, view.L, cv2.convertScaleAbs(L, alpha=2.55), tolerance, link, way, seen)
 
     def start(self) -> Trail:
         """The trail at the known picture's own frame."""
-        return Trail(self.grid, np.ones(self.grid.shape[:2], np.float32), 0)
+        shape = self.half.shape
+        return Trail(np.zeros(shape, np.float32), np.ones(shape[:2], np.float32), 0)
 
     def step(self, known: Known, trail: Trail, sight: Sight) -> Trail | None:
         """Carries a trail to the next frame of its shot; None where nothing is left of it."""
-        assert sight.points is not None
+        assert sight.way is not None
         assert sight.seen is not None
-        state = follow(np.dstack([trail.points, trail.sure]), sight.points)
-        points, sure = np.ascontiguousarray(state[..., :2]), state[..., 2] * sight.seen
+        state = follow(cv2.merge([trail.way, trail.sure]), self.half + sight.way)
+        way, sure = state[..., :2] + sight.way, state[..., 2] * sight.seen
         if float(sure.mean()) > ANCHORS:
-            points = self._anchored(known, points, sight)
-        L = follow(known.L, points)
+            way = self._anchored(known, way, sight)
+        L = follow(known.half, self.half + way)
         gain, offset = fit_lightness(L, sight.L, sure + 1e-3)
         mismatch = cv2.blur(np.abs(gain * L + offset - sight.L) / sight.tolerance, (3, 3))
         sure = sure * np.exp(-np.square(np.maximum(mismatch - 0.3, 0)))
-        return None if float(sure.mean()) < LOST else Trail(points, sure, trail.age + 1)
+        return None if float(sure.mean()) < LOST else Trail(way, sure, trail.age + 1)
 
-    def _anchored(self, known: Known, points: Plane, sight: Sight) -> Plane:
+    def colors(self, known: Known, trail: Trail) -> tuple[Colors, Plane]:
+        """Returns ab (2, h, w) and its confidence (h, w), at all points."""
+        layers = follow(known.layers, self.grid + self.at_all_points(trail.way))
+        height, width = self.grid.shape[:2]
+        sure = cv2.resize(trail.sure, (width, height), interpolation=cv2.INTER_LINEAR)
+        _, a, b, known_there = cv2.split(layers)
+        return np.stack([a, b]), sure * known_there
+
+    def at_all_points(self, way: Plane) -> Plane:
+        """Enlarges vectors (h, w, 2) from half of the points to all of them."""
+        height, width = self.grid.shape[:2]
+        return cv2.resize(way, (width, height), interpolation=cv2.INTER_LINEAR) * self._scale
+
+    def _anchored(self, known: Known, way: Plane, sight: Sight) -> Plane:
         """Moves coordinates to where the known picture explains the frame better."""
-        flow = self._flow.calc(sight.pixels, known.pixels, points - self.grid)
-        found = self.grid + flow
-        gap = _misfit(known.L, found, sight.L) - _misfit(known.L, points, sight.L)
-        moved = np.square(found - points).sum(-1)
-        better = ((gap < -BETTER) & (moved < FARTHEST)).astype(np.float32)
-        return points + (found - points) * cv2.GaussianBlur(better, (0, 0), 2)[..., None]
+        flow = self._flow.calc(sight.pixels, known.pixels, self.at_all_points(way))
+        size = self.half.shape[1::-1]
+        found = cv2.resize(flow, size, interpolation=cv2.INTER_AREA) / self._scale
+        gap = self._misfit(known, found, sight) - self._misfit(known, way, sight)
+        change = found - way
+        near = np.square(change[..., 0]) + np.square(change[..., 1]) < FARTHEST
+        better = ((gap < -BETTER) & near).astype(np.float32)
+        return way + change * cv2.GaussianBlur(better, (0, 0), 1)[..., None]
 
-    def _small_grid(self, shape: tuple[int, int]) -> Plane:
-        return self.grid[: shape[0], : shape[1]]
+    def _misfit(self, known: Known, way: Plane, sight: Sight) -> Plane:
+        """How badly a known picture's L, followed, explains the frame, around each point."""
+        gap = cv2.absdiff(follow(known.half, self.half + way), sight.L)
+        return cv2.GaussianBlur(np.minimum(gap, 20), (0, 0), 1)
 
 
-def _misfit(L: Plane, points: Plane, target: Plane) -> Plane:
-    """How badly L, followed along points, explains the target, around each point."""
-    return cv2.GaussianBlur(np.minimum(cv2.absdiff(follow(L, points), target), 20), (0, 0), 2)
+def _grid(height: int, width: int) -> Plane:
+    """(h, w, 2) float32: the x and y of every point."""
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return np.dstack([x, y])

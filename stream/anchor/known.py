@@ -45,6 +45,13 @@ class Known:
         return cv2.convertScaleAbs(self.L, alpha=2.55)
 
     @cached_property
+    def half(self) -> Plane:
+        """L at half of the points."""
+        height, width = self.L.shape
+        size = ((width + 1) // 2, (height + 1) // 2)
+        return cv2.resize(self.L, size, interpolation=cv2.INTER_AREA)
+
+    @cached_property
     def layers(self) -> Plane:
         """(h, w, 4): L, a, b, sure, to be followed at once."""
         return cv2.merge([self.L, *self.ab, self.sure])
@@ -61,12 +68,6 @@ def fit_lightness(L: Plane, target: Plane, weight: Plane) -> tuple[float, float]
     shared = float(np.dot(wx, y)) / total - mean_x * mean_y
     gain = min(max((shared + 4.0) / (spread + 4.0), 0.5), 2.0)  # a flat picture keeps gain 1
     return gain, mean_y - gain * mean_x
-
-
-def contrast_of(L: Plane) -> Plane:
-    """The local range of L: how much a shift by one point changes it."""
-    window = np.ones((3, 3), np.uint8)
-    return cv2.subtract(cv2.dilate(L, window), cv2.erode(L, window))
 
 
 def enlarge(planes: Colors, height: int, width: int) -> Colors:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from kinemacolor.stream.anchor.carry import Sight
+from kinemacolor.stream.anchor.carry import Sight, Tracker
 from kinemacolor.stream.anchor.known import Colors, Plane, enlarge, fit_lightness
 from kinemacolor.stream.color.chroma import EPSILON, linear_model
 from kinemacolor.stream.steady.motion import follow
@@ -36,7 +36,9 @@ class Painted:
     """A frame with its colours, until the next of its shot is painted.
 
     Attributes:
-        sure: (h, w), 0..1: how much the next frame may rest on them.
+        L: at half of the points.
+        ab: (2, h, w).
+        sure: at half of the points, 0..1: how much the next frame may rest on them.
     """
 
     L: Plane
@@ -54,28 +56,33 @@ def network_at_points(ab: Colors, L: Plane) -> Colors:
     return slopes * (L / 100) + enlarge(offset.transpose(2, 0, 1), rows, columns)
 
 
-def steadied(own: Colors | None, sight: Sight, before: Painted | None) -> tuple[Colors, Plane]:
+def steadied(
+    own: Colors | None, sight: Sight, before: Painted | None, tracker: Tracker
+) -> tuple[Colors, Plane]:
     """Joins a frame's own colours with those of the frame before it.
 
     Args:
         own: (2, h, w); None where the frame has none of its own.
 
     Returns:
-        ab (2, h, w), and how sure it is (h, w).
+        ab (2, h, w), and at half of the points how sure it is.
     """
-    if before is None or sight.points is None or sight.seen is None:
-        own = np.zeros((2, *sight.L.shape), np.float32) if own is None else own
+    if before is None or sight.way is None or sight.seen is None:
+        own = np.zeros((2, *sight.whole.shape), np.float32) if own is None else own
         return own, np.full(sight.L.shape, KEPT, np.float32)
-    state = follow(cv2.merge([before.L, *before.ab, before.sure]), sight.points)
-    L = state[..., 0]
+    state = follow(cv2.merge([before.L, before.sure]), tracker.half + sight.way)
+    L, kept = cv2.split(state)
     gain, offset = fit_lightness(L, sight.L, sight.seen + 1e-3)
-    mismatch = np.abs(gain * L + offset - sight.L) / sight.tolerance
-    sure = sight.seen * np.exp(-np.square(mismatch)) * state[..., 3]
-    share = STAYS * sure / (1.1 - np.minimum(sure, 0.9))
-    share /= 1 + share
-    past = state[..., 1:3].transpose(2, 0, 1)
+    mismatch = (gain * L + offset - sight.L) / sight.tolerance
+    sure = sight.seen * np.exp(-np.square(mismatch)) * kept
+    there = tracker.grid + tracker.at_all_points(sight.way)
+    past = np.stack([follow(plane, there) for plane in before.ab])
     if own is None:
         return past, sure * KEPT
+    share = STAYS * sure / (1.1 - np.minimum(sure, 0.9))
+    share /= 1 + share
+    height, width = sight.whole.shape
+    share = cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR)
     return own + (past - own) * share, sure * KEPT + (1 - KEPT)
 
 

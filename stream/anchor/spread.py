@@ -34,7 +34,7 @@ def spread(found: Match, rows: Plane) -> Match:
     far -= squares[:, None]
     far *= np.float32(1 / ALIKE)
     far -= _nearness(*shape)
-    kernel = cv2.exp(np.minimum(far, 0))
+    kernel = cv2.exp(np.clip(far, -60, 0))  # see `match`
     full = kernel.sum(1)
     models, sure = found.models.reshape(-1, 4), found.sure.ravel()
     for _ in range(PASSES):
@@ -74,29 +74,27 @@ def to_points(found: Match, cells_L: Plane, L: Plane) -> tuple[Colors, Plane]:
     ).reshape(height, width, LEVELS, 6)
     volume = volume[..., :5] / volume[..., 5:]
     tall = np.ascontiguousarray(volume.transpose(2, 0, 1, 3)).reshape(LEVELS * height, width, 5)
-    read = _slice(np.ascontiguousarray(tall[..., :4]), L, height)
-    sure = _slice(np.ascontiguousarray(tall[..., 4]), L, height)
-    deviation = L / 100 - cv2.blur(L / 100, (window_of(L, cells_L),) * 2)
-    ab = np.stack(
-        [read[..., 1] + read[..., 0] * deviation, read[..., 3] + read[..., 2] * deviation]
-    )
-    return ab, np.clip(sure, 0, 1)
-
-
-def _slice(tall: Plane, L: Plane, height: int) -> Plane:
-    """Reads (LEVELS * height, width) or (.., n) at each point's place and L."""
-    column, row = _places(*L.shape, height, tall.shape[1])
+    column, row = _places(*L.shape, height, width)
     level = L * np.float32((LEVELS - 1) / 100)
-    below = np.minimum(np.floor(level), LEVELS - 2)
+    below = np.floor(level)  # the volume's last level is its top: 100 reads no other
     share = level - below
-    start = row + below * height
-    low = cv2.remap(tall, column, start, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    high = cv2.remap(
-        tall, column, start + height, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    if tall.ndim == 3:
-        share = share[..., None]
-    return low + (high - low) * share
+    row = row + below * height
+    read = [
+        cv2.blendLinear(
+            cv2.remap(part, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+            cv2.remap(
+                part, column, row + height, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            ),
+            1 - share,
+            share,
+        )
+        for part in map(np.ascontiguousarray, (tall[..., :4], tall[..., 4]))
+    ]
+    slope_a, mean_a, slope_b, mean_b = cv2.split(read[0])
+    guide = L * np.float32(0.01)
+    deviation = guide - cv2.blur(guide, (window_of(L, cells_L),) * 2)
+    ab = np.stack([mean_a + slope_a * deviation, mean_b + slope_b * deviation])
+    return ab, np.clip(read[1], 0, 1)
 
 
 @lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ from typing import Any
 from kinemacolor.engine.backend import Pending
 from kinemacolor.engine.inputs import Inputs
 from kinemacolor.stream.anchor.anchors import Anchors, Glimpse, Source, carry_back
-from kinemacolor.stream.anchor.carry import PackedTrail
+from kinemacolor.stream.anchor.carry import Trail
 from kinemacolor.stream.anchor.given import Given, report_of
 from kinemacolor.stream.anchor.known import Colors, Plane
 from kinemacolor.stream.anchor.learn import (
@@ -94,7 +94,7 @@ class Stage:
         self._anchors: Anchors | None = None
         self._waiting = dict(enumerate(self.given))  # by number
         self._sources: dict[int, tuple[Source, Lesson]] = {}  # of frames to come, by frame
-        self._later: dict[int, list[tuple[Source, PackedTrail]]] = {}  # by frame
+        self._later: dict[int, list[tuple[Source, Trail]]] = {}  # by frame
         self._exemplars: dict[int, Exemplar] = {}  # for every shot, by number
         self._of_shot: dict[int, tuple[int, Exemplar]] = {}  # frame, and for its shot, by number
         self._shot_began = timing.first
