@@ -11,7 +11,7 @@ from kinemacolor.stream.anchor.known import Known, Plane
 from kinemacolor.stream.color.chroma import linear_model
 from kinemacolor.stream.steady.motion import follow
 
-SAME = 1.2  # L, mean difference below which the still is the frame itself
+SAME = 1.0  # L, mean difference below which the still is the frame itself
 SHOWS = 0.5  # correlation of lightness below which it shows something else
 SMOOTH = 4.0  # points: a still is shifted and scaled as a whole, not thing by thing
 BETTER = 0.93  # of the misfit: what a shift has to come below to be believed
@@ -37,7 +37,8 @@ def aligned(still: Known, L: Plane) -> Aligned | None:
         still: at the frame's size.
         L: (h, w), the frame.
     """
-    if float(np.abs(still.L - L).mean()) < SAME:
+    # Blurred: samples of a still and of a film's chroma lie a quarter of a point apart.
+    if float(np.abs(cv2.blur(still.L - L, (3, 3))).mean()) < SAME:
         return Aligned(Known(L, still.ab, still.sure), as_it_is=True)
     toned = with_tones_of(still.L, L)
     points = _place(toned, L)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from kinemacolor.stream.anchor.carry import Sight, Tracker, Trail
+from kinemacolor.stream.anchor.carry import Sight, Tracker, Trail, view_for_motion
 from kinemacolor.stream.anchor.known import Colors, Known, Plane
 from kinemacolor.stream.anchor.match import Cells, Exemplar, match
 from kinemacolor.stream.anchor.painting import (
@@ -19,7 +18,6 @@ from kinemacolor.stream.anchor.painting import (
 )
 from kinemacolor.stream.anchor.spread import spread, to_points
 from kinemacolor.stream.steady.cuts import FLASH_FRAMES, ShotLinker
-from kinemacolor.stream.steady.motion import View
 
 WHOLE = 0.9  # mean sureness above which a known picture takes the place of those before it
 MOST_TRAILS = 4  # known pictures that are carried at once; the oldest gives way
@@ -84,9 +82,8 @@ class Anchors:
             own: what is known of the frame itself.
             later: where its points lie in known pictures that are still to come.
         """
-        view = small_view(L)
-        link = self._linker.link(view)
-        sight = self._tracker.see(L, view, link)
+        link = self._linker.link(view_for_motion(L))
+        sight = self._tracker.see(L, link)
         trails = []
         if link.parent is not None:
             for source, trail in self._trails.get(link.parent, []):
@@ -169,27 +166,14 @@ def carry_back(source: Source, frames: Sequence[Plane]) -> dict[int, Trail]:
     trail: Trail | None = tracker.start()
     found: dict[int, Trail] = {}
     for index in range(len(frames) - 1, -1, -1):
-        view = small_view(frames[index])
-        link = linker.link(view)
+        link = linker.link(view_for_motion(frames[index]))
         if index == len(frames) - 1:
             continue
         if link.parent is None or link.resumes:
             break
         assert trail is not None
-        trail = tracker.step(source.known, trail, tracker.see(frames[index], view, link))
+        trail = tracker.step(source.known, trail, tracker.see(frames[index], link))
         if trail is None:
             break
         found[index] = trail.packed()
     return found
-
-
-def small_view(L: Plane) -> View:
-    """A frame as motion sees it, which is measured at half the points."""
-    height, width = L.shape
-    size = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))
-    small = cv2.resize(L, size, interpolation=cv2.INTER_AREA)
-    pixels = cv2.convertScaleAbs(L, alpha=2.55)
-    if min(pixels.shape) < 32:  # DIS has no room for its patches below that
-        pixels = cv2.resize(pixels, (max(32, width), max(32, height)))
-    window = np.ones((3, 3), np.uint8)
-    return View(pixels, small, cv2.subtract(cv2.dilate(small, window), cv2.erode(small, window)))

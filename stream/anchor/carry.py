@@ -8,6 +8,7 @@ not blur.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -85,14 +86,22 @@ class Tracker:
         # Where half of the points lie among all of them.
         self._scale = np.divide([width, height], self.half.shape[1::-1], dtype=np.float32)
 
-    def see(self, L: Plane, view: View, link: Link) -> Sight:
-        """Prepares a frame; `view` has half of its points."""
+    def see(self, L: Plane, link: Link) -> Sight:
+        """Prepares a frame, whose link holds `view_for_motion` of it."""
+        height, width = self.half.shape[:2]
+        size = (width, height)
         way = seen = None
         if link.motion is not None:
-            back = link.motion.back
-            way, seen = back.points - self.half, back.seen
-        tolerance = TOLERANCE + TEXTURE_SHARE * view.contrast
-        return Sight(L, view.L, cv2.convertScaleAbs(L, alpha=2.55), tolerance, link, way, seen)
+            back, view = link.motion.back, link.view.L
+            rows, columns = view.shape
+            scale = np.divide(size, (columns, rows), dtype=np.float32)
+            way = cv2.resize(back.points - _grid(rows, columns), size) * scale
+            seen = cv2.resize(back.seen, size)
+        half = cv2.resize(L, size, interpolation=cv2.INTER_AREA)
+        window = np.ones((3, 3), np.uint8)
+        contrast = cv2.subtract(cv2.dilate(half, window), cv2.erode(half, window))
+        tolerance = TOLERANCE + TEXTURE_SHARE * contrast
+        return Sight(L, half, cv2.convertScaleAbs(L, alpha=2.55), tolerance, link, way, seen)
 
     def start(self) -> Trail:
         """The trail at the known picture's own frame."""
@@ -143,6 +152,20 @@ class Tracker:
         return cv2.GaussianBlur(np.minimum(gap, 20), (0, 0), 1)
 
 
+def view_for_motion(L: Plane) -> View:
+    """A frame as motion from frame to frame sees it, at a quarter of its points."""
+    height, width = L.shape
+    middle = cv2.resize(
+        L, (max(32, (width + 1) // 2), max(32, (height + 1) // 2)), interpolation=cv2.INTER_AREA
+    )
+    size = (max(1, (width + 3) // 4), max(1, (height + 3) // 4))
+    small = cv2.resize(middle, size, interpolation=cv2.INTER_AREA)
+    window = np.ones((3, 3), np.uint8)
+    contrast = cv2.subtract(cv2.dilate(small, window), cv2.erode(small, window))
+    return View(cv2.convertScaleAbs(middle, alpha=2.55), small, contrast)
+
+
+@lru_cache(maxsize=8)
 def _grid(height: int, width: int) -> Plane:
     """(h, w, 2) float32: the x and y of every point."""
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
