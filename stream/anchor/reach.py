@@ -14,15 +14,17 @@ import numpy as np
 from kinemacolor.engine.color import rgb_to_lab
 from kinemacolor.stream.anchor.hints import Hint
 from kinemacolor.stream.anchor.known import Colors, Known, Plane
-from kinemacolor.stream.anchor.match import Cells
+from kinemacolor.stream.anchor.match import Cells, Match
+from kinemacolor.stream.anchor.spread import to_points
 
 ROWS = 120  # of the grid on which heat spreads
-EDGE = 2.5  # L from one grid point to the next, at which heat is held back
-UNLIKE = 0.35  # squared distance of features of neighbouring cells, at which it is
-LEAK = 2e-3
+SMOOTH = 1.0  # grid points: texture finer than that is no edge
+EDGE = 1.6  # L from one grid point to the next, at which heat is held back
+UNLIKE, UNLIKE_STEP = 5.5, 0.8  # distance of descriptions at which a cell shows another thing
+LEAK, LEAK_ELSEWHERE = 1e-4, 4e-3  # on things like the hint's own, and on others
 STRONG = 10.0
-STEPS = 160
-WARM = (0.25, 0.6)  # heat at which a point begins to take the colour, and takes all of it
+STEPS = 300
+WARM = (0.12, 0.4)  # heat at which a point begins to take the colour, and takes all of it
 SPOT = 0.04  # of the picture's height: the radius of a spot
 
 
@@ -60,9 +62,10 @@ def _color(hint: Hint, L: Plane, ab: Colors) -> Colors:
     """
     if hint.rgb is None:
         return ab
-    a, b = rgb_to_lab(np.array(hint.rgb))[1:]
-    row, column = _point(hint, L.shape)
-    shade = np.clip((L + 16) / (float(L[row, column]) + 16), 0.5, 1.5)
+    lightness, a, b = rgb_to_lab(np.array(hint.rgb))
+    if hint.color == "grey":
+        a = b = 0.0
+    shade = np.clip((L + 16) / (lightness + 16), 0.3, 1.5)
     return np.stack([shade * np.float32(a), shade * np.float32(b)])
 
 
@@ -77,12 +80,13 @@ def _heat(hints: Sequence[Hint], L: Plane, cells: Cells) -> Plane:
     rows = min(ROWS, height)
     size = (rows, max(1, round(width * rows / height)))
     small = cv2.resize(L, size[::-1], interpolation=cv2.INTER_AREA)
-    down, right = _conductance(small, cells)
+    leak = LEAK + LEAK_ELSEWHERE * np.stack([_unlike(hint, cells, small) for hint in hints])
+    down, right = _conductance(small)
     seeds = np.zeros((len(hints), *size), np.float32)
     for seed, hint in zip(seeds, hints, strict=True):
         row, column = _point(hint, size)
         seed[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 1
-    heat = _warmed(seeds, down, right)
+    heat = _warmed(seeds, down, right, leak)
     y, x = np.mgrid[: size[0], : size[1]]
     for plane, hint in zip(heat, hints, strict=True):
         if hint.reach == "spot":
@@ -93,28 +97,32 @@ def _heat(hints: Sequence[Hint], L: Plane, cells: Cells) -> Plane:
     return np.clip(np.stack(big), 0, 1)
 
 
-def _conductance(L: Plane, cells: Cells) -> tuple[Plane, Plane]:
+def _conductance(L: Plane) -> tuple[Plane, Plane]:
     """How well heat goes to the point below (h - 1, w), and to the one on the right (h, w - 1)."""
-    features = cells.described(cells.normal())[:, : -cells.lightness.shape[1]]
-    grid = features.reshape(*cells.L.shape, -1)
-
-    def between(axis: int) -> Plane:
-        steps = np.exp(-np.square(np.diff(L, axis=axis)) / EDGE**2)
-        unlike = np.square(np.diff(grid, axis=axis)).sum(-1)
-        unlike = cv2.resize(unlike, steps.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        return steps * np.exp(-np.maximum(unlike, 0) / (UNLIKE * 8)) + np.float32(1e-4)
-
-    return between(0), between(1)
+    smooth = cv2.GaussianBlur(L, (0, 0), SMOOTH)
+    return tuple(  # type: ignore[return-value]
+        np.exp(-np.square(np.diff(smooth, axis=axis) / EDGE)) + np.float32(1e-5) for axis in (0, 1)
+    )
 
 
-def _warmed(seeds: Plane, down: Plane, right: Plane) -> Plane:
-    """Solves for the heat of each seed plane (k, h, w), by conjugate gradients."""
-    hold = seeds.sum(0) * STRONG
-    diagonal = hold + LEAK
-    diagonal[:-1] += down
-    diagonal[1:] += down
-    diagonal[:, :-1] += right
-    diagonal[:, 1:] += right
+def _unlike(hint: Hint, cells: Cells, L: Plane) -> Plane:
+    """Returns (h, w), 0..1: whether each point shows another thing than a hint's own place."""
+    rows = cells.described(cells.normal())
+    shape = cells.L.shape
+    row, column = _point(hint, shape)
+    far = np.square(rows - rows[row * shape[1] + column]).sum(1).reshape(shape)
+    other = 1 / (1 + np.exp(-(far - UNLIKE) / UNLIKE_STEP))
+    nothing = np.zeros((*shape, 4), np.float32)
+    return to_points(Match(nothing, other.astype(np.float32), ()), cells.L, L)[1]
+
+
+def _warmed(seeds: Plane, down: Plane, right: Plane, leak: Plane) -> Plane:
+    """Solves for the heat of each seed plane, by conjugate gradients. Planes are (k, h, w)."""
+    diagonal = seeds.sum(0) * np.float32(STRONG) + leak.astype(np.float32)
+    diagonal[:, :-1] += down
+    diagonal[:, 1:] += down
+    diagonal[..., :-1] += right
+    diagonal[..., 1:] += right
 
     def apply(u: Plane) -> Plane:
         out = diagonal * u
