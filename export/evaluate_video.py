@@ -83,18 +83,10 @@ def evaluate_video(
             means = np.mean([_frame_scores(*frame) for frame in zip(ab, lab, strict=True)], axis=0)
             score = scores[name]
             share = score.colorfulness / max(scores["truth"].colorfulness, 1e-9)
-            results.append(
-                ClipScores(
-                    name,
-                    clip.stem,
-                    len(L),
-                    *(round(float(mean), 4) for mean in means),
-                    colorfulness_of_truth=round(share, 3),
-                    warp_error=round(score.warp_error, 3),
-                    cdc=round(score.cdc, 5),
-                    uncovered_error=round(score.uncovered_error, 3),
-                )
-            )
+            steadiness = (score.warp_error, 3), (score.cdc, 5), (score.uncovered_error, 3)
+            rounded = [(mean, 4) for mean in means] + [(share, 3), *steadiness]
+            values = [round(float(value), digits) for value, digits in rounded]
+            results.append(ClipScores(name, clip.stem, len(L), *values))
         report(clip.stem, number + 1, len(clips))
     if json_file:
         json_file.write_text(json.dumps([asdict(row) for row in results], indent=1) + "\n")

@@ -6,15 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol
 
 import av
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 # What a stage hands to the next: a picture, or a packet of another stream that is only copied.
 Item = av.VideoFrame | av.Packet
 
 
-def is_frame(item: object) -> TypeGuard[av.VideoFrame]:
+def is_frame(item: object) -> TypeIs[av.VideoFrame]:
     """Whether an item is a picture, and not a packet."""
     return isinstance(item, av.VideoFrame)
 
@@ -56,7 +59,7 @@ class Source(Protocol):
 
     def now(self) -> float:
         """Returns the time on a live source's timeline; less `frame.time`, it is a frame's age."""
-        raise NotImplementedError("a source that is not live has no clock")
+        raise TypeError("a source that is not live has no clock")
 
     def close(self) -> None:
         """Gives back what the source holds. By default it holds nothing."""
@@ -88,6 +91,7 @@ class Sink(Protocol):
 
     def finish(self) -> None:
         """Makes the output whole. By default there is nothing to do."""
+        return
 
     def abandon(self, *, keep: bool) -> Path | None:
         """Ends an output that is not whole. Returns where the part that plays was kept."""

@@ -101,6 +101,6 @@ def test_two_files_both_hold_all_of_the_film(tmp_path: Path) -> None:
 
 def test_outputs_that_share_no_pixel_format_are_refused() -> None:
     one, other = NullSink(), NullSink()
-    one.pix_fmts, other.pix_fmts = {"yuv420p"}, {"rgb24"}
+    one.pix_fmts, other.pix_fmts = frozenset({"yuv420p"}), frozenset({"rgb24"})
     with pytest.raises(BadSink, match="no pixel format"):
         Tee([one, other], live=True)

@@ -184,7 +184,8 @@ class Passage:
                 self._leaving.popleft()
                 yield colored
             else:
-                yield self._leaving.popleft()
+                self._leaving.popleft()
+                yield first
 
     def end(self) -> Iterator[Item]:
         """Yields all that is still on its way."""

@@ -78,6 +78,7 @@ class Painter(Protocol[C]):
 
     def close(self) -> None:
         """Frees what the painter holds."""
+        return
 
 
 def quarter_turns(frame: av.VideoFrame) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kinemacolor.stream.address import RtmpPush
 from kinemacolor.stream.errors import SinkError
-from kinemacolor.stream.rtmp import message
+from kinemacolor.stream.rtmp import message as rtmp
 from kinemacolor.stream.rtmp.message import BadRtmp, Reader, amf, chunks, parse_amf
 from kinemacolor.stream.rtsp.nal import PPS, SPS, ParameterSets
 from kinemacolor.stream.rtsp.publisher import Uplink, received
@@ -72,12 +72,12 @@ class RtmpUplink(Uplink):
         if is_key and video.sets != self._sets:
             self._sets = video.sets
             self._put(
-                _PICTURE, message.VIDEO, seconds, b"\x17\x00\x00\x00\x00" + avc_config(video.sets)
+                _PICTURE, rtmp.VIDEO, seconds, b"\x17\x00\x00\x00\x00" + avc_config(video.sets)
             )
         head = b"\x17\x01" if is_key else b"\x27\x01"  # no B-frames: shown when decoded
         pictures = [nal for nal in nals if nal[0] & 31 not in (SPS, PPS)]
         body = b"".join(len(nal).to_bytes(4, "big") + nal for nal in pictures)
-        self._put(_PICTURE, message.VIDEO, seconds, head + b"\x00\x00\x00" + body)
+        self._put(_PICTURE, rtmp.VIDEO, seconds, head + b"\x00\x00\x00" + body)
 
     def send_audio(self, audio: AudioTrack, data: bytes, seconds: float) -> None:
         assert audio.codec == "aac"
@@ -85,8 +85,8 @@ class RtmpUplink(Uplink):
             return
         if audio != self._sound:
             self._sound = audio
-            self._put(_SOUND, message.AUDIO, seconds, b"\xaf\x00" + audio.config)
-        self._put(_SOUND, message.AUDIO, seconds, b"\xaf\x01" + data)
+            self._put(_SOUND, rtmp.AUDIO, seconds, b"\xaf\x00" + audio.config)
+        self._put(_SOUND, rtmp.AUDIO, seconds, b"\xaf\x01" + data)
 
     def close(self) -> None:
         with suppress(OSError):  # it is gone already
@@ -108,7 +108,7 @@ class RtmpUplink(Uplink):
 
     def _publish(self, address: str, application: str) -> None:
         size = _CHUNK_BYTES.to_bytes(4, "big")
-        self._socket.sendall(chunks(_CONTROL, message.SET_CHUNK_SIZE, 0, 0, size, 128))
+        self._socket.sendall(chunks(_CONTROL, rtmp.SET_CHUNK_SIZE, 0, 0, size, 128))
         about: dict[str, Any] = {
             "app": application,
             "type": "nonprivate",
@@ -129,10 +129,10 @@ class RtmpUplink(Uplink):
         self._command("publish", 5, None, self._key, "live", stream=self._stream)
         self._await_start()
         about = {"videocodecid": 7, "audiocodecid": 10, "encoder": "kinemacolor"}
-        self._send(_SOUND, message.DATA, 0, amf("@setDataFrame", "onMetaData", about), self._stream)
+        self._send(_SOUND, rtmp.DATA, 0, amf("@setDataFrame", "onMetaData", about), self._stream)
 
     def _command(self, *values: Any, stream: int = 0) -> None:
-        self._send(_COMMANDS, message.COMMAND, 0, amf(*values), stream)
+        self._send(_COMMANDS, rtmp.COMMAND, 0, amf(*values), stream)
 
     def _put(self, channel: int, kind: int, seconds: float, body: bytes) -> None:
         assert self._zero is not None
@@ -185,15 +185,13 @@ class RtmpUplink(Uplink):
     def _answers_in(self, data: bytes) -> list[list[Any]]:
         answers = []
         for kind, body in self._reader.feed(data):
-            if kind == message.USER_CONTROL and int.from_bytes(body[:2], "big") == message.PING:
-                pong = message.PONG.to_bytes(2, "big") + body[2:6]
-                self._socket.sendall(
-                    chunks(_CONTROL, message.USER_CONTROL, 0, 0, pong, _CHUNK_BYTES)
-                )
-            elif kind == message.BANDWIDTH:
-                window = chunks(_CONTROL, message.WINDOW, 0, 0, body[:4], _CHUNK_BYTES)
+            if kind == rtmp.USER_CONTROL and int.from_bytes(body[:2], "big") == rtmp.PING:
+                pong = rtmp.PONG.to_bytes(2, "big") + body[2:6]
+                self._socket.sendall(chunks(_CONTROL, rtmp.USER_CONTROL, 0, 0, pong, _CHUNK_BYTES))
+            elif kind == rtmp.BANDWIDTH:
+                window = chunks(_CONTROL, rtmp.WINDOW, 0, 0, body[:4], _CHUNK_BYTES)
                 self._socket.sendall(window)
-            elif kind == message.COMMAND:
+            elif kind == rtmp.COMMAND:
                 answers.append(parse_amf(body))
         return answers
 

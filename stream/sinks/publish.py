@@ -21,7 +21,7 @@ from kinemacolor.stream.rtsp.publisher import Publisher
 from kinemacolor.stream.rtsp.tracks import AudioCodec, AudioTrack
 from kinemacolor.stream.rtsp.uplink import RtspUplink
 from kinemacolor.stream.sinks.live_encoder import LiveEncoder
-from kinemacolor.stream.sinks.push import TIMEOUT_SECONDS, Pusher
+from kinemacolor.stream.sinks.push import TIMEOUT_SECONDS, Connect, Pusher
 from kinemacolor.stream.sinks.remux import has_adts_header
 from kinemacolor.stream.sinks.sound import AacEncoder
 
@@ -92,12 +92,16 @@ def open_push_sink(
 ) -> PublishSink:
     """Pushes to a server. Raises SinkError for a codec other than H.264."""
     encoder = LiveEncoder(source.info.rate, options)
-    only_aac = isinstance(address, RtmpPush)
-    connect = partial(RtmpUplink, address) if only_aac else partial(RtspUplink, address)
+    connect: Connect
+    match address:
+        case RtmpPush():
+            connect = partial(RtmpUplink, address)
+        case RtspPush():
+            connect = partial(RtspUplink, address)
     pusher = Pusher(
         str(address), connect, on_key_request=encoder.ask_for_key, timeout_seconds=timeout_seconds
     )
-    return PublishSink(source, encoder, pusher, only_aac=only_aac)
+    return PublishSink(source, encoder, pusher, only_aac=isinstance(address, RtmpPush))
 
 
 class PublishSink(Sink):
