@@ -20,6 +20,7 @@ from kinemacolor.stream.anchor.reference import (
     find_references,
 )
 from kinemacolor.stream.anchor.stage import Stage, Timing
+from kinemacolor.stream.color.frames import frame_encoding, to_luma_format
 from kinemacolor.stream.color.host_painter import HostCanvas, HostPainter
 from kinemacolor.stream.errors import BadHint, BadReference
 from kinemacolor.stream.media import Source, is_frame
@@ -130,4 +131,5 @@ def _frames_from(address: LocalFile, network: Backend, seconds: float) -> Iterat
     with closing(open_source(address, start_seconds=max(0.0, seconds))) as source:
         for item in source:
             if is_frame(item):
+                painter.encoding = frame_encoding(to_luma_format(item))  # the run has said it
                 yield painter.look(item, network.spec)
