@@ -1,7 +1,7 @@
-"""How far colours go that the user knows: references and hints on colour clips, against the truth.
+"""How far do colours go that the user knows: references and hints, against the truth of clips.
 
-    python -m benchmarks.references CLIPS [--cases true,user,other,unrelated,hints] [--only cups,bmx]
-        [--out FOLDER]
+    python -m benchmarks.references CLIPS [--cases true,user,other,unrelated,hints]
+        [--only cups,bmx] [--out FOLDER]
 
 Every clip's luma goes through the whole path (network, known colours, steady colour for films,
 chroma planes) and comes back to be compared: CIEDE2000 at half size, warp error, colorfulness as a
@@ -242,7 +242,7 @@ class Bench:
             asked *= WORSE_BY_USERS
         self.note(
             case, clip, asked, **values, warp=own, warp_of_truth=true_own,
-            colorfulness=vividness(found, clip.pictures), steady_ms=stats.stage_ms()["steady"],
+            colorfulness=vividness(found, clip.pictures), ms=stats.seconds["steady"] * 1000 / len(found),
         )  # fmt: skip
         if self.out is not None:
             last = len(found) - 1
@@ -259,13 +259,13 @@ class Bench:
         found, _, _ = colorize(cut, self.network, [Reference(cut.pictures[0], frame=0)])
         alone, _, _ = colorize(cut, self.network)
         own, network = (
-            float(np.mean([error(p[i], cut.pictures[i]) for i in range(20, 60, 6)]))
+            float(np.mean([error(p[i], cut.pictures[i]) for i in range(20, len(cut.pictures), 6)]))
             for p in (found, alone)
         )
         self.note("other", clip, 0.65, error=own, network=network, ratio=own / network)
         if self.out is not None:
             columns = {"truth": cut.pictures, "network": alone, "known": found}
-            write_sheet(self.out / f"other-{clip.name}.png", columns, [10, 22, 58])
+            write_sheet(self.out / f"other-{clip.name}.png", columns, [10, 22, len(found) - 1])
 
     def unrelated(self, clip: Clip) -> None:
         """A reference of another film: at most 0.3 worse."""

@@ -109,7 +109,7 @@ class Anchors:
         ab: Colors | None,
         cells: Cells | None = None,
         exemplars: Sequence[tuple[int, Exemplar]] = (),
-    ) -> tuple[Colors, dict[int, float]]:
+    ) -> tuple[Colors, Plane | None, dict[int, float]]:
         """Gives a frame its colours.
 
         Args:
@@ -118,9 +118,10 @@ class Anchors:
             exemplars: known pictures that are asked for likes, by their numbers.
 
         Returns:
-            ab (2, h, w), and by number what part of the picture each known one coloured.
+            ab (2, h, w); (h, w), 0..1: how firm it is, come along the motion, or None; and by
+            number what part of the picture each known one coloured.
         """
-        sight, shares = glimpse.sight, {}
+        sight, shares, firm = glimpse.sight, {}, None
         parent = sight.link.parent
         before = None if parent is None else self._painted.get(parent)
         own = None if ab is None else network_at_points(ab, sight.whole)
@@ -132,7 +133,8 @@ class Anchors:
         own, sure = steadied(own, sight, before, self._tracker)
         if glimpse.carried:
             known, certain = joined(list(glimpse.carried.values()))
-            own = own + (known - own) * (certain * self._strength)
+            firm = certain * self._strength
+            own = own + (known - own) * firm
             left = 1 - float(certain.mean())
             shares = {number: share * left for number, share in shares.items()}
             for number, each in glimpse.carried.items():
@@ -144,7 +146,7 @@ class Anchors:
         own = np.ascontiguousarray(own, np.float32)
         self._painted[sight.link.index] = Painted(sight.L, own, sure)
         self._painted.pop(sight.link.index - FLASH_FRAMES - 1, None)
-        return own, shares
+        return own, firm, shares
 
     def start_over(self) -> None:
         """The next frame starts a new stream."""

@@ -21,6 +21,7 @@ LOST = 0.003  # mean confidence below which nothing is worth carrying on
 ANCHORS = 0.02  # mean confidence above which the known picture is looked at again
 FARTHEST = 9.0  # half points squared that an anchoring may move a coordinate by
 BETTER = 0.05  # L, by which it has to fit better
+SEEN, ALIKE = 0.6, 0.6  # shares below which something is lost on the way
 TOLERANCE, TEXTURE_SHARE = 3.0, 0.5  # L, and share of the local contrast: no mismatch yet
 
 
@@ -53,23 +54,25 @@ class Trail:
 
     Attributes:
         way: (h, w, 2) float32 or float16, from each point to its place in the known picture.
-        sure: (h, w) float32, 0..1, or uint8, 255 times as much.
+        hold: (h, w) float32, 0..1: what has never been lost on the way.
+        sure: (h, w) float32, 0..1, or uint8, 255 times as much: how far that holds in this frame.
         age: frames from the known picture's own.
     """
 
     way: Plane
+    hold: Plane
     sure: Plane
     age: int
 
     def packed(self) -> Trail:
         """The same in less memory."""
         sure = np.rint(self.sure * 255).astype(np.uint8)
-        return Trail(self.way.astype(np.float16), sure, self.age)
+        return Trail(self.way.astype(np.float16), sure, sure, self.age)
 
     def unpacked(self) -> Trail:
         """The same to reckon with."""
         sure = self.sure.astype(np.float32) * np.float32(1 / 255)
-        return Trail(self.way.astype(np.float32), sure, self.age)
+        return Trail(self.way.astype(np.float32), sure, sure, self.age)
 
 
 class Tracker:
@@ -106,21 +109,27 @@ class Tracker:
     def start(self) -> Trail:
         """The trail at the known picture's own frame."""
         shape = self.half.shape
-        return Trail(np.zeros(shape, np.float32), np.ones(shape[:2], np.float32), 0)
+        all_of_it = np.ones(shape[:2], np.float32)
+        return Trail(np.zeros(shape, np.float32), all_of_it, all_of_it, 0)
 
     def step(self, known: Known, trail: Trail, sight: Sight) -> Trail | None:
         """Carries a trail to the next frame of its shot; None where nothing is left of it."""
         assert sight.way is not None
         assert sight.seen is not None
-        state = follow(cv2.merge([trail.way, trail.sure]), self.half + sight.way)
-        way, sure = state[..., :2] + sight.way, state[..., 2] * sight.seen
-        if float(sure.mean()) > ANCHORS:
+        state = follow(cv2.merge([trail.way, trail.hold]), self.half + sight.way)
+        # Grain makes every frame doubt a little: what is seen well enough is not doubted at all.
+        hold = state[..., 2] * np.minimum(sight.seen * np.float32(1 / SEEN), 1)
+        way = state[..., :2] + sight.way
+        if float(hold.mean()) > ANCHORS:
             way = self._anchored(known, way, sight)
         L = follow(known.half, self.half + way)
-        gain, offset = fit_lightness(L, sight.L, sure + 1e-3)
+        gain, offset = fit_lightness(L, sight.L, hold + 1e-3)
         mismatch = cv2.blur(np.abs(gain * L + offset - sight.L) / sight.tolerance, (3, 3))
-        sure = sure * np.exp(-np.square(np.maximum(mismatch - 0.3, 0)))
-        return None if float(sure.mean()) < LOST else Trail(way, sure, trail.age + 1)
+        alike = np.exp(-np.square(np.maximum(mismatch - 0.3, 0)))
+        hold = hold * np.minimum(alike * np.float32(1 / ALIKE), 1)
+        if float(hold.mean()) < LOST:
+            return None
+        return Trail(way, hold, hold * alike, trail.age + 1)
 
     def colors(self, known: Known, trail: Trail) -> tuple[Colors, Plane]:
         """Returns ab (2, h, w) and its confidence (h, w), at all points."""

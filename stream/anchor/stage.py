@@ -126,12 +126,18 @@ class Stage:
         exact = None if lesson is None else lesson.exact
         return Seen(glimpse, self._frame, self._shot_began, L, exact, pending)
 
-    def paint(self, seen: Seen, ab: Colors | None, features: NDArray[Any] | None) -> Colors:
-        """Returns the frame's ab (2, h, w).
+    def paint(
+        self, seen: Seen, ab: Colors | None, features: NDArray[Any] | None
+    ) -> tuple[Colors, tuple[Colors, Plane] | None]:
+        """Gives a frame its colours.
 
         Args:
             ab: (2, any, any), the network's; None where it was not asked.
             features: (C, h, w), of the same pass.
+
+        Returns:
+            ab (2, h, w), to be made steady, and what is to stand whatever comes of that: ab at any
+            size, and how firmly (0..1).
         """
         assert self._anchors is not None
         if seen.pending is not None:
@@ -142,10 +148,12 @@ class Stage:
         if features is not None and (self._exemplars or self._of_shot):
             cells = cells_of(features, self._eyes.parts, seen.L)
             asked = self._worth_asking(seen, cells)
-        painted, shares = self._anchors.paint(seen.glimpse, ab, cells, asked)
+        painted, firm, shares = self._anchors.paint(seen.glimpse, ab, cells, asked)
         for number, share in shares.items():
             self.given[number].count(seen.frame, share)
-        return painted
+        if seen.exact is not None:
+            return painted, seen.exact
+        return painted, None if firm is None else (painted, firm)
 
     def report(self) -> dict[str, Any]:
         """What `--report` says of references and hints."""

@@ -65,7 +65,7 @@ def worth_painting(planes: Iterable[Plane]) -> Iterator[int]:
         elif number - chosen >= PAUSE and (trail is None or trail.sure.mean() < 1 - MUCH_NEW):
             choose(number, L)
             yield number
-    if 0 <= began and chosen < began:
+    if began >= 0 and chosen < began:
         yield last
 
 

@@ -40,11 +40,12 @@ class Work:
     rough: bool  # pending: of a smaller input
     ab: NDArray[np.float32] | None = None  # (2, h, w), final
     seen: Seen | None = None  # what known colours say of it
+    firm: tuple[Colors, Plane] | None = None  # ab that stands after smoothing, and how firmly
 
     def settle(self, ab: NDArray[np.float32]) -> None:
-        """Takes the final ab; where a frame's own colours are known exactly, those stand."""
-        exact = None if self.seen is None else self.seen.exact
-        self.ab = ab if exact is None else _with_exact(ab, *exact)
+        """Takes the smoothed ab; where colours are known, those stand."""
+        self.ab = ab if self.firm is None else _with_firm(ab, *self.firm)
+        self.firm = self.seen = None
 
 
 class Colorizer:
@@ -212,7 +213,7 @@ class Passage:
         with self._watch.time("steady"):
             if self._parts.known is not None and work.seen is not None:
                 own = None if ab is None else ab * np.float32(self._parts.style.saturation)
-                ab = self._parts.known.paint(work.seen, own, features)
+                ab, work.firm = self._parts.known.paint(work.seen, own, features)
             final = self._parts.steady.push(work.canvas.L, ab, rough=work.rough)
         self._assign(final)
 
@@ -234,10 +235,10 @@ class Passage:
             self._parts.steady.late(ab)
 
 
-def _with_exact(ab: Colors, exact: Colors, sure: Plane) -> Colors:
-    """Puts colours that are known exactly (2, H, W) in the place of others, where they are."""
-    if float(sure.min()) >= 1:
-        return exact
-    height, width = sure.shape
+def _with_firm(ab: Colors, firm: Colors, share: Plane) -> Colors:
+    """Puts colours (2, H, W) in the place of others, as far as they are firm."""
+    if float(share.min()) >= 1:
+        return firm
+    height, width = share.shape
     big = np.stack([resize(plane, width, height) for plane in ab])
-    return big + (exact - big) * sure
+    return big + (firm - big) * share
