@@ -18,6 +18,11 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 class Pending(Protocol):
     """A batch on its way through the network."""
 
+    @property
+    def features(self) -> NDArray[np.float16] | None:
+        """(N, C, H/8, W/8), once the result is read, where the inputs asked for it; else None."""
+        return None
+
     def result(self) -> NDArray[np.float32]:
         """Waits, and returns ab: (N, 2, h, w) float32, CIELAB units. The caller owns it."""
 
@@ -53,6 +58,11 @@ class Backend(Protocol):
     @property
     def takes_any_size(self) -> bool:
         """Whether the backend goes from one picture size to another without preparation."""
+        return False
+
+    @property
+    def gives_features(self) -> bool:
+        """Whether inputs may ask for the model's output `features`."""
         return False
 
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:

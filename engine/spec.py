@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 from kinemacolor.engine import hub
 from kinemacolor.engine.errors import BadModel, ModelNotFound
+from kinemacolor.engine.graphs.features import OUTPUT, FeatureSpec, read_features
 from kinemacolor.engine.graphs.int8 import is_quantized
 
 MODELS = Path(__file__).parent / "models"
@@ -24,6 +25,7 @@ class ModelSpec:
 
     Input `L`: float32 (N, 1, H, W), CIELAB lightness 0..100.
     Output `ab`: float32 (N, 2, h, w), CIELAB units; h and w are a fraction of H and W.
+    Output `features`, optional: float16 (N, C, H/8, W/8), what the network saw (`graphs.features`).
     """
 
     path: Path
@@ -37,6 +39,7 @@ class ModelSpec:
     license: str = ""
     training_data: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
+    features: FeatureSpec | None = None  # of the optional output
     quantization: str = ""  # what is in INT8 and what that costs; empty for a float model
 
     def input_size(
@@ -124,7 +127,8 @@ def read_spec(path: Path) -> ModelSpec:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     input_shape = _check_value(path, "input", inputs, "L", channels=1)
-    _check_value(path, "output", list(model.graph.output), "ab", channels=2)
+    outputs = [value for value in model.graph.output if value.name != OUTPUT]
+    _check_value(path, "output", outputs, "ab", channels=2)
 
     props = {entry.key: entry.value for entry in model.metadata_props}
     fixed = all(isinstance(size, int) for size in input_shape[2:])
@@ -150,6 +154,7 @@ def read_spec(path: Path) -> ModelSpec:
             license=props.get("license", ""),
             training_data=props.get("training_data", ""),
             scores=scores,
+            features=read_features(props) if len(outputs) < len(model.graph.output) else None,
             quantization=props.get("quantization", "INT8") if is_quantized(model) else "",
         )
     except ValueError as error:

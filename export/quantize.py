@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from kinemacolor.engine.graphs.color_error import ColorError, color_error
 from kinemacolor.engine.graphs.edit import links
+from kinemacolor.engine.graphs.features import without_features
 from kinemacolor.engine.graphs.fp16 import unpack
 from kinemacolor.engine.graphs.int8 import is_quantized
 from kinemacolor.engine.outputs import check_writable
@@ -70,7 +71,7 @@ def quantize(
     if out.parent.exists():  # it is made only where there is a result
         check_writable(out)
     spec = read_spec(model)
-    source = onnx.load(str(model))
+    source = without_features(onnx.load(str(model)))
     if is_quantized(source):
         raise ExportError(f"{model} is in INT8 already: give the model that it was made from")
     plain = unpack(source)

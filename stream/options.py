@@ -104,6 +104,21 @@ class ColorOptions(Checked):
     saturation: float = option(1.0, "Multiplies colour.", low=0.0, high=4.0)
     upsample: Upsample = option("guided", "guided, bilinear")
     compare: bool = option(False, "Grey and colour side by side.")
+    references: tuple[Path, ...] = option(
+        (),
+        "Colour stills, or folders of them; frame-000120.png, 00h01m20.5s.jpg are of that frame.",
+        metavar="PATH",
+        parse=Path,
+    )
+    reference_strength: float = option(1.0, "How much they count.", low=0.0, high=1.0)
+    hints: Path | None = option(
+        None, "Colours of points of frames.", metavar="FILE.json", parse=Path
+    )
+
+    @property
+    def knows(self) -> bool:
+        """Whether there are colours that somebody knows."""
+        return bool(self.references) or self.hints is not None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,6 +15,7 @@ from kinemacolor.engine.graphs.color_error import (
     color_error,
     sample_pictures,
 )
+from kinemacolor.engine.graphs.features import without_features
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.engine.tensorrt import build
 from kinemacolor.engine.tensorrt.cache import PlanCache
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def measure_fp16(spec: ModelSpec) -> ColorError:
     """What FP16 costs this model in colour, on the packaged photographs."""
-    model = onnx.load(str(spec.path))
+    model = without_features(onnx.load(str(spec.path)))
     pictures = sample_pictures(spec.height, spec.width)
     return color_error(model, build.graph_for(spec, "fp16"), pictures)
 

@@ -28,8 +28,16 @@ class Asking:
     """
 
     def __init__(
-        self, backend: Backend, steady: Steady, tempo: Tempo | None, *, live: bool
+        self,
+        backend: Backend,
+        steady: Steady,
+        tempo: Tempo | None,
+        *,
+        live: bool,
+        features: bool = False,
     ) -> None:
+        """features: whether every picture's are wanted, too."""
+        self._features = features
         self._backend, self._steady, self._tempo = backend, steady, tempo
         self._may_be_late = live and may_be_late(backend, steady, tempo)
         self._late: tuple[Background, float] | None = None  # at work, and since when
@@ -48,11 +56,12 @@ class Asking:
         share = 1.0 if self._tempo is None else self._tempo.area_share
         may_be_late = self._may_be_late and self._steady.key_frames.every > 1
         if want is Want.SOON and may_be_late:
-            pending = cast(Background, submit(self._backend, canvas, share))
-            self._late = pending, time.perf_counter()
+            pending = submit(self._backend, canvas, share, features=self._features)
+            self._late = cast(Background, pending), time.perf_counter()
             return None, False
         rough = may_be_late and takes_any_size(self._backend)
-        return submit(self._backend, canvas, share * FIRST_LOOK if rough else share), rough
+        share *= FIRST_LOOK if rough else 1
+        return submit(self._backend, canvas, share, features=self._features), rough
 
     def late_answer(self) -> NDArray[np.float32] | None:
         """Returns ab (2, h, w) that has come from the background; None: nothing new."""
@@ -70,14 +79,16 @@ class Asking:
             self._late = None
 
 
-def submit(backend: Backend, canvas: Canvas, share: float = 1.0) -> Pending:
+def submit(
+    backend: Backend, canvas: Canvas, share: float = 1.0, *, features: bool = False
+) -> Pending:
     """Starts the network on a picture, at a share of its usual area."""
     L = canvas.L
     if share != 1:  # motion and cuts still see L as it was
         width, height = canvas.frame.width, canvas.frame.height
         size = backend.spec.input_size(width, height, turns=canvas.turns, share=share)
         L = resize(L, size[1], size[0])
-    return backend.submit(Inputs(L[None, None]))
+    return backend.submit(Inputs(L[None, None], features))
 
 
 def practise_lateness(backend: Backend, canvas: Canvas) -> None:

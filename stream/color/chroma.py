@@ -114,7 +114,7 @@ def chroma_planes(
 
     Args:
         guide: (H, W) uint8 or uint16, the frame's luma codes at the chroma samples.
-        ab: (2, h, w) float32, CIELAB units.
+        ab: (2, h, w) float32, CIELAB units; taken as it is where it has the guide's size.
         encoding: of the guide and of the result.
         upsample: `guided` stops colour at luma edges, `bilinear` does not.
         saturation: ab is multiplied by this.
@@ -126,7 +126,7 @@ def chroma_planes(
     enlarge = partial(cv2.resize, dsize=guide.shape[::-1], interpolation=cv2.INTER_LINEAR)
     # From here on ab is counted in table steps, so that what is enlarged is the table's index.
     target = cv2.merge([ab[0], ab[1]]) * np.float32(saturation / AB_STEP) + np.float32(_AB_ORIGIN)
-    if upsample == "bilinear":
+    if upsample == "bilinear" or ab.shape[1:] == guide.shape:
         column, row = cv2.split(enlarge(target))
     else:
         small = resize(guide, ab.shape[2], ab.shape[1]).astype(np.float32)

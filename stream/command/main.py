@@ -13,6 +13,7 @@ from kinemacolor.stream.command.colorize import colorize
 from kinemacolor.stream.command.console import FAILED, console, fail
 from kinemacolor.stream.command.machine import bench, devices, doctor
 from kinemacolor.stream.command.models import app as models_app
+from kinemacolor.stream.command.stills import stills
 from kinemacolor.stream.command.verify import verify
 from typer.core import TyperGroup
 
@@ -62,7 +63,7 @@ def serve() -> None:
 
 
 app.add_typer(models_app, name="models")
-for command in (colorize, verify, devices, doctor, bench, serve):
+for command in (colorize, stills, verify, devices, doctor, bench, serve):
     app.command()(command)
 export.add_to(app, models_app)
 # What a command line may begin with; anything else is a source, and `colorize` is left out.

@@ -10,6 +10,7 @@ import av
 import numpy as np
 from kinemacolor.engine.backend import Backend
 from kinemacolor.stream.address import STILLS, LocalFile, Null, Pipe, Window
+from kinemacolor.stream.anchor.stage import Stage
 from kinemacolor.stream.color.asking import takes_any_size
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.color.cuda_painter import CudaPainter
@@ -56,6 +57,8 @@ def place_frames(job: Job, options: Options) -> Options:
         problem: str | None = "it is no film file"
     elif options.color.compare:
         problem = "--compare makes frames of double width"
+    elif options.color.knows:
+        problem = "known colours are carried in memory"
     else:
         problem = why_not(source.path, device=options.color.device)
     if problem is None:
@@ -135,8 +138,19 @@ def _encode_options(options: Options, pix_fmt: str) -> EncodeOptions:
     return encode
 
 
-def make_colorizer(network: Backend, options: Options, source: Source, sink: Sink) -> Colorizer:
-    """Makes what colours the job's frames, and warms it up for a live source."""
+def make_colorizer(
+    network: Backend,
+    options: Options,
+    source: Source,
+    sink: Sink,
+    *,
+    known: Stage | None = None,
+) -> Colorizer:
+    """Makes what colours the job's frames, and warms it up for a live source.
+
+    Args:
+        known: carries known colours.
+    """
     color = options.color
     steady = _make_steady(options, source)
     on_gpu = color.hwaccel == "cuda"
@@ -148,6 +162,7 @@ def make_colorizer(network: Backend, options: Options, source: Source, sink: Sin
         pix_fmts=sink.pix_fmts,
         full_range=sink.full_range,
         tempo=make_tempo(network, options, steady, live=source.live),
+        known=known,
     )
     if source.live:
         rate = source.info.rate
@@ -181,13 +196,18 @@ def make_tempo(network: Backend, options: Options, steady: Steady, *, live: bool
     return Tempo(steady.key_frames) if every == "auto" else None
 
 
+def known_cuts(options: Options, source: Source) -> set[int] | None:
+    """The frames that start shots, counted from the first that comes; None: nobody said so."""
+    if options.color.cuts is None:
+        return None
+    skipped = round(options.span.start_seconds * source.info.rate)
+    listed = read_cuts(options.color.cuts, rate=source.info.rate)
+    return {cut - skipped for cut in listed if cut > skipped}
+
+
 def _make_steady(options: Options, source: Source) -> Steady:
     color = options.color
-    cuts = None
-    if color.cuts is not None:
-        skipped = round(options.span.start_seconds * source.info.rate)
-        listed = read_cuts(color.cuts, rate=source.info.rate)
-        cuts = {cut - skipped for cut in listed if cut > skipped}
+    cuts = known_cuts(options, source)
     mode = color.steady
     if mode == "auto":
         mode = "live" if source.live else "film"

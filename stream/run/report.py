@@ -50,6 +50,8 @@ class Report(TypedDict, total=False):
     reconnects: int
     degraded: list[dict[str, Any]]  # what was given up to keep the rate, and when
     sinks_dropped: dict[str, int]  # of several sinks
+    references: list[dict[str, Any]]  # where each was used, and on how much of the picture
+    hints: list[dict[str, Any]]
 
 
 def check_report(
@@ -129,6 +131,8 @@ def make_report(
             {"at_seconds": seconds, "step": step.name, "message": step.message}
             for seconds, step in stats.steps
         ]
+    if colorizer.known is not None:
+        report.update(colorizer.known.report())  # type: ignore[typeddict-item]
     if len(job.sinks) > 1:
         report["sinks_dropped"] = dict(sink.dropped)
     return report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,9 @@ from typing import Any, Protocol
 from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.load import load
 from kinemacolor.stream import pipeline
+from kinemacolor.stream.anchor.hints import Hint
+from kinemacolor.stream.anchor.reference import Reference
+from kinemacolor.stream.anchor.stage import Stage
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.errors import StreamError
 from kinemacolor.stream.handoff import Stop, Stopped, Task
@@ -22,6 +25,7 @@ from kinemacolor.stream.media import Sink, Source
 from kinemacolor.stream.options import Options
 from kinemacolor.stream.run import assemble
 from kinemacolor.stream.run.job import Job, plan_jobs
+from kinemacolor.stream.run.knowing import open_stage
 from kinemacolor.stream.run.progress import Progress
 from kinemacolor.stream.run.report import Report, make_report, unfinished_report
 
@@ -47,12 +51,21 @@ class Run:
     Args:
         backend: runs the network; while this runs nobody else may use it.
         watcher: is told how it goes.
+        references, hints: beside those that the options name.
     """
 
     def __init__(
-        self, job: Job, options: Options, backend: Backend, *, watcher: Watcher | None = None
+        self,
+        job: Job,
+        options: Options,
+        backend: Backend,
+        *,
+        watcher: Watcher | None = None,
+        references: Sequence[Reference] = (),
+        hints: Sequence[Hint] = (),
     ) -> None:
         self.job, self.options, self.backend = job, options, backend
+        self._references, self._hints = references, hints
         self.stats = Stats()
         self._watcher = watcher
         self._stop = Stop()
@@ -112,14 +125,16 @@ class Run:
         except Stopped:
             self.report = unfinished_report(self.job, "stopped")
             return self.report
-        with closing(source):
+        with closing(source), self._open_stage(source, options) as known:
             sink = assemble.open_job_sinks(self.job, options, source)
             try:
-                stopped, kept = self._color(source, sink, options)
+                stopped, kept = self._color(source, sink, options, known)
             except BaseException as error:
                 _end_early(sink, error)
                 raise
             self._say_repairs(source)
+            if known is not None and stopped is None:
+                known.warn()
         assert self.report is not None
         if stopped is not None:
             self.report["ended"] = "stopped"
@@ -129,14 +144,24 @@ class Run:
             raise stopped
         return self.report
 
+    def _open_stage(self, source: Source, options: Options) -> AbstractContextManager[Stage | None]:
+        return open_stage(
+            self.job,
+            options,
+            source,
+            self.backend,
+            references=self._references,
+            hints=self._hints,
+        )
+
     def _color(
-        self, source: Source, sink: Sink, options: Options
+        self, source: Source, sink: Sink, options: Options, known: Stage | None
     ) -> tuple[BaseException | None, Path | None]:
         """Moves all frames. Returns what stopped that, and where a part was kept."""
         if source.live:  # a film is never late
             limit = options.live.max_latency_ms / 1000
             self._latency = Latency.of(source, max_seconds=limit)
-        colorizer = assemble.make_colorizer(self.backend, options, source, sink)
+        colorizer = assemble.make_colorizer(self.backend, options, source, sink, known=known)
         stopped: BaseException | None = None
         kept: Path | None = None
         try:
@@ -209,19 +234,36 @@ def open_network(options: Options, *, live: bool = False) -> AbstractContextMana
     return closing(network)
 
 
-def colorize(source: str | Path, sink: str | Path, **options: Any) -> Report:
+def colorize(
+    source: str | Path,
+    sink: str | Path,
+    *,
+    references: Sequence[Reference | str | Path] = (),
+    hints: Sequence[Hint] | str | Path = (),
+    **options: Any,
+) -> Report:
     """Colorizes one source into one sink, as the command does, and returns the report.
 
     Args:
         source, sink: as on the command line: film.mkv, webcam:0, rtsp://..., test:, null:.
+        references: colour stills: what they are of, or files and folders.
+        hints: colours of points of frames, or a file of them.
         options: by name: model, steady, saturation, codec, crf, overwrite, ... (`Options.of`).
 
     Raises KinemacolorError; TypeError for an option that there is not.
     """
-    chosen = Options.of(**options)
+    of_files = tuple(Path(each) for each in references if not isinstance(each, Reference))
+    hints_file = Path(hints) if isinstance(hints, str | Path) else None
+    chosen = Options.of(references=of_files, hints=hints_file, **options)
     jobs = plan_jobs([str(source)], [str(sink)])
     if len(jobs) != 1:
         raise StreamError(f"{source} holds {len(jobs)} films: colorize them one by one")
     assemble.check_stills(jobs, chosen)
     with open_network(chosen, live=jobs[0].is_live(chosen.live)) as network:
-        return Run(jobs[0], chosen, network).run()
+        return Run(
+            jobs[0],
+            chosen,
+            network,
+            references=[each for each in references if isinstance(each, Reference)],
+            hints=() if isinstance(hints, str | Path) else hints,
+        ).run()
