@@ -14,7 +14,7 @@ from kinemacolor.engine.load import load
 from kinemacolor.stream import pipeline
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.errors import StreamError
-from kinemacolor.stream.handoff import Stop, Stopped, Task
+from kinemacolor.stream.handoff import Stop, Stopped, Task, on_interrupt
 from kinemacolor.stream.measure.latency import Latency
 from kinemacolor.stream.measure.stats import Stats
 from kinemacolor.stream.media import Sink, Source
@@ -123,7 +123,8 @@ class Run:
         except Stopped:
             self._report = unfinished_report(self.job, "stopped")
             return self._report
-        with closing(source):
+        # From here on there is something to lose: a signal is noted, and what is written becomes whole.
+        with on_interrupt(self._interrupt), closing(source):
             sink = open_job_sinks(self.job, options, source)
             with _ended_early_on_error(sink):
                 stopped, kept = self._color(source, sink, options)
@@ -133,9 +134,13 @@ class Run:
             self._report["ended"] = "stopped"
             if kept is not None:
                 self._report["sink"] = str(kept)
-        if isinstance(stopped, KeyboardInterrupt):
-            raise stopped
+        told = stopped or self._stop.error  # a signal may have come while the sink was finished
+        if isinstance(told, KeyboardInterrupt):
+            raise told
         return self._report
+
+    def _interrupt(self, number: int) -> None:
+        self._stop.request(KeyboardInterrupt(number))
 
     def _color(
         self, source: Source, sink: Sink, options: Options

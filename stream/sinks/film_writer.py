@@ -21,6 +21,10 @@ from kinemacolor.stream.sinks.words import last_words
 
 log = logging.getLogger(__name__)
 
+# A kill loses what is not on the disk. Beside the encoder's own delay that is this much film.
+_ON_DISK_SECONDS = 0.25
+_SPARSE = ("subtitle", "data")  # streams without a packet for minutes, for which FFmpeg would wait
+
 
 class FilmWriter:
     """Encodes frames into a file and copies packets beside them. The path's suffix names the kind.
@@ -143,15 +147,19 @@ def open_container(path: Path, source: Source) -> Any:
 
     Raises BadSink when no container has the path's suffix.
     """
-    options = {}
+    options = {"flush_packets": "1"}  # else 256 KiB wait to be written
+    if any(stream.type in _SPARSE for stream in source.container.streams):
+        options["max_interleave_delta"] = str(int(_ON_DISK_SECONDS * av.time_base))
     match path.suffix.lower():
         case ".mp4" | ".mov" | ".m4v":
             # Fragments until the trailer is written: whatever kills the process, it plays.
             options["movflags"] = "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
+            options["frag_duration"] = str(int(_ON_DISK_SECONDS * av.time_base))
             options["movie_timescale"] = str(_common_ticks(source))
         case ".mkv" | ".webm":
             # Sound may start before zero (an encoder's priming); moving it would move the film.
             options["avoid_negative_ts"] = "disabled"
+            options["cluster_time_limit"] = str(int(_ON_DISK_SECONDS * 1000))
     try:
         return av.open(file_url(path), "w", options=options)
     except ValueError as error:
