@@ -5,6 +5,7 @@ The names to import are those of `kinemacolor`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -24,10 +25,8 @@ def main() -> None:
 
 
 def _stop(number: int, frame: object) -> None:
-    try:
+    with contextlib.suppress(OSError):  # its terminal is gone
         os.write(2, b"stopped\n")
-    except OSError:
-        pass  # its terminal is gone
     os._exit(128 + number)
 
 

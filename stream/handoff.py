@@ -229,8 +229,8 @@ class StageGroup:
     stage, on the caller's thread. Leaving the block joins every thread.
 
     On the main thread, Ctrl-C, SIGTERM and SIGHUP are one more error of the group. They are not
-    raised where they arrive: that may be between taking a lock and the block that gives it back, and
-    every other thread would wait for it for ever.
+    raised where they arrive: that may be between taking a lock and the block that gives it back,
+    and every other thread would wait for it for ever.
     """
 
     def __init__(self, *channels: Channel[Any], stop: Stop | None = None) -> None:

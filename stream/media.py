@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import av
 
@@ -40,6 +40,25 @@ class SourceInfo:
     codec: str
     frames: int | None = None  # an estimate where the container keeps no count
     duration_seconds: float | None = None
+
+
+State = Literal["whole", "resumed", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one output.
+
+    Attributes:
+        state: "resumed" failed, and went on elsewhere or later: some frames are nowhere.
+        cause: of what is not whole.
+        files: what of it lies on the disk and is not, or not whole, under the output's own name.
+    """
+
+    output: str  # its address, as it may be shown
+    state: State
+    cause: str | None = None
+    files: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -86,6 +105,11 @@ class Sink(Protocol):
     def dropped(self) -> Mapping[str, int]:
         """Frames of a live source that an output was too slow for, by its description."""
         return {}
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """What became of each of several outputs; empty for one, which is the run's own."""
+        return ()
 
     def write(self, item: Item) -> None: ...
 

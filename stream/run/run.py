@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from kinemacolor.stream.errors import StreamError
 from kinemacolor.stream.handoff import Stop, Stopped, Task, on_interrupt
 from kinemacolor.stream.measure.latency import Latency
 from kinemacolor.stream.measure.stats import Stats
-from kinemacolor.stream.media import Sink, Source
+from kinemacolor.stream.media import Outcome, Sink, Source, State
 from kinemacolor.stream.options import Options
 from kinemacolor.stream.run.assemble import (
     check_stills,
@@ -123,10 +124,10 @@ class Run:
         except Stopped:
             self._report = unfinished_report(self.job, "stopped")
             return self._report
-        # From here on there is something to lose: a signal is noted, and what is written becomes whole.
+        # From here on there is something to lose: a signal no longer ends what it interrupts.
         with on_interrupt(self._interrupt), closing(source):
             sink = open_job_sinks(self.job, options, source)
-            with _ended_early_on_error(sink):
+            with self._ended_early_on_error(sink, live=source.live):
                 stopped, kept = self._color(source, sink, options)
             self._say_repairs(source)
         assert self._report is not None
@@ -158,11 +159,21 @@ class Run:
             stopped = error
         if stopped is None or (source.live and self.stats.frames_out):
             sink.finish()
-            log.info("wrote %s", ", ".join(map(str, self.job.sinks)))
+            outcomes = self._outcomes(sink, "whole")
+            log.info("wrote %s", ", ".join(o.output for o in outcomes if o.state != "failed"))
         else:
-            kept = _end_early(sink, stopped)
+            kept = _end_early(sink, stopped, live=source.live)
+            outcomes = self._outcomes(sink, "stopped", kept=kept)
         self._report = make_report(self.job, source, sink, colorizer, self.stats, self._latency)
+        self._report["outputs"] = [asdict(outcome) for outcome in outcomes]
         return stopped, kept
+
+    def _outcomes(
+        self, sink: Sink, state: State, *, cause: str | None = None, kept: Path | None = None
+    ) -> Sequence[Outcome]:
+        """What became of each output; of a single one what became of the run."""
+        files = () if kept is None else (str(kept),)
+        return sink.outcomes or [Outcome(str(self.job.sinks[0]), state, cause, files)]
 
     def _move(self, source: Source, colorizer: Colorizer, sink: Sink) -> None:
         watcher = self._watcher
@@ -195,20 +206,21 @@ class Run:
         if source.repaired:
             log.warning("%d frames had no time of their own, or ran backwards", source.repaired)
 
+    @contextmanager
+    def _ended_early_on_error(self, sink: Sink, *, live: bool) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            kept = _end_early(sink, error, live=live)
+            outcomes = self._outcomes(sink, "failed", cause=str(error), kept=kept)
+            self._report = unfinished_report(self.job, "failed", str(error), outcomes)
+            raise
 
-@contextmanager
-def _ended_early_on_error(sink: Sink) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        _end_early(sink, error)
-        raise
 
-
-def _end_early(sink: Sink, error: BaseException) -> Path | None:
-    """Keeps what is worth keeping, says where, and returns it."""
+def _end_early(sink: Sink, error: BaseException, *, live: bool) -> Path | None:
+    """Keeps what is worth keeping, says where, and returns it. What was live is not made again."""
     told = isinstance(error, KeyboardInterrupt | Stopped)
-    kept = sink.abandon(keep=told or sink.worth_keeping)
+    kept = sink.abandon(keep=told or live or sink.worth_keeping)
     if kept is not None:
         log.warning("what was done until then is in %s", kept)
     return kept

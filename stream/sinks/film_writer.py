@@ -36,10 +36,17 @@ class FilmWriter:
     Args:
         source: its streams, tags and chapters are copied.
         trimmed: the frames are a part of the source's.
+        from_zero: the first frame is moved to zero, and all else with it.
     """
 
     def __init__(
-        self, path: Path, source: Source, options: EncodeOptions, *, trimmed: bool = False
+        self,
+        path: Path,
+        source: Source,
+        options: EncodeOptions,
+        *,
+        trimmed: bool = False,
+        from_zero: bool = False,
     ) -> None:
         self._source = source
         self._trimmed = trimmed
@@ -49,7 +56,7 @@ class FilmWriter:
         shown = " ".join(f"{k} {v}" for k, v in self._settings.items() if k in ("crf", "preset"))
         self.description = f"{self._encoder} {shown}".strip()
         self.seconds = 0.0  # the time of the last frame
-        self._container = open_container(path, source)
+        self._container = open_container(path, source, from_zero=from_zero)
         self._stream: Any = None
         self._copies: Copies | None = None
         self._waiting: list[Any] = []  # packets that came before the first frame
@@ -83,9 +90,11 @@ class FilmWriter:
 
     def close(self, *, flush: bool = True) -> None:
         """Writes the trailer; first, unless told otherwise, the frames that the encoder holds."""
-        if flush and self.is_begun:
-            self._container.mux(with_decode_times(self._stream.encode(None)))
-        self._container.close()
+        try:
+            if flush and self.is_begun:
+                self._container.mux(with_decode_times(self._stream.encode(None)))
+        finally:
+            self._container.close()
 
     def _begin(self, frame: av.VideoFrame) -> list[Any] | None:
         """Opens encoder and file. Returns the frame's packets where that had to encode it."""
@@ -142,7 +151,7 @@ class FilmWriter:
             )
 
 
-def open_container(path: Path, source: Source) -> Any:
+def open_container(path: Path, source: Source, *, from_zero: bool = False) -> Any:
     """Makes a container for a film; its file is touched when the first frame opens it.
 
     Raises BadSink when no container has the path's suffix.
@@ -160,6 +169,8 @@ def open_container(path: Path, source: Source) -> Any:
             # Sound may start before zero (an encoder's priming); moving it would move the film.
             options["avoid_negative_ts"] = "disabled"
             options["cluster_time_limit"] = str(int(_ON_DISK_SECONDS * 1000))
+    if from_zero:
+        options["avoid_negative_ts"] = "make_zero"
     try:
         return av.open(file_url(path), "w", options=options)
     except ValueError as error:
