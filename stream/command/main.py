@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 from collections.abc import Iterable, Iterator
@@ -90,6 +91,8 @@ def main(argv: list[str] | None = None, *, signals: Iterable[int] = ()) -> None:
         interrupts = Interrupts(_interrupt)
         for number in signals:
             signal.signal(number, interrupts)
+            # Python gives signals back to the system before it ends: one more would be the status.
+            atexit.register(signal.signal, number, signal.SIG_IGN)
         status = app(args=arguments, prog_name="kinemacolor", standalone_mode=False)
     except KinemacolorError as error:
         fail(str(error))

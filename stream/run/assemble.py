@@ -26,7 +26,7 @@ from kinemacolor.stream.options import EncodeOptions, Options
 from kinemacolor.stream.run.job import Job
 from kinemacolor.stream.sinks.live_encoder import check_intra_refresh
 from kinemacolor.stream.sinks.open import open_sink, way_back
-from kinemacolor.stream.sinks.publish import credentials_for
+from kinemacolor.stream.sinks.publish import credentials_for, tls_for
 from kinemacolor.stream.sinks.tee import Tee
 from kinemacolor.stream.sources.nvdec import nvenc_problem, open_cuda_source, why_not
 from kinemacolor.stream.sources.open import open_source
@@ -103,6 +103,7 @@ def open_job_sinks(job: Job, options: Options, source: Source) -> Sink:
                 overwrite=options.output.overwrite,
                 trimmed=options.span.trims,
                 credentials=credentials_for(options.output.user),
+                tls=tls_for(options.output.tls_cert, options.output.tls_key),
             )
             opened.append(sink)
         if len(opened) == 1:

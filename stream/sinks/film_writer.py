@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from kinemacolor.stream.sinks.words import last_words
 log = logging.getLogger(__name__)
 
 # A kill loses what is not on the disk. Beside the encoder's own delay that is this much film.
-_ON_DISK_SECONDS = 0.25
+_ON_DISK_SECONDS = 0.15
 _SPARSE = ("subtitle", "data")  # streams without a packet for minutes, for which FFmpeg would wait
 
 
@@ -77,7 +78,7 @@ class FilmWriter:
         """Encodes a frame."""
         packets = None if self.is_begun else self._begin(frame)
         self._note_size(frame)
-        self._container.mux(self._stream.encode(frame) if packets is None else packets)
+        self._mux(self._stream.encode(frame) if packets is None else packets)
         self.seconds = max(self.seconds, frame.time or 0.0)
 
     def copy(self, packet: Any) -> None:
@@ -92,9 +93,16 @@ class FilmWriter:
         """Writes the trailer; first, unless told otherwise, the frames that the encoder holds."""
         try:
             if flush and self.is_begun:
-                self._container.mux(with_decode_times(self._stream.encode(None)))
+                self._mux(with_decode_times(self._stream.encode(None)))
         finally:
             self._container.close()
+
+    def _mux(self, packets: Sequence[Any]) -> None:
+        """Writes pictures; those without a duration get one, or MP4 would end before the last."""
+        for packet in packets:
+            if not packet.duration and packet.time_base:
+                packet.duration = max(1, round(1 / (self._source.info.rate * packet.time_base)))
+            self._container.mux_one(packet)
 
     def _begin(self, frame: av.VideoFrame) -> list[Any] | None:
         """Opens encoder and file. Returns the frame's packets where that had to encode it."""

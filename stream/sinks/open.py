@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def open_sink(
     overwrite: bool = False,
     trimmed: bool = False,
     credentials: Credentials | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Sink:
     """Opens a sink by its address.
 
@@ -46,6 +48,7 @@ def open_sink(
         source: the frames come from it; its other streams are copied.
         trimmed: the frames are a part of the source's.
         credentials: the login that viewers of an RTSP server need.
+        tls: certificate and key of an RTSPS server.
 
     Raises:
         SinkExists: the file is there and `overwrite` is not set.
@@ -69,7 +72,9 @@ def open_sink(
         case kinds.TransportStream() | kinds.Datagrams():
             return open_transport_sink(address, source, options=options)
         case kinds.RtspServer():
-            return open_serve_sink(address, source, options=options, credentials=credentials)
+            return open_serve_sink(
+                address, source, options=options, credentials=credentials, tls=tls
+            )
         case kinds.RtspPush() | kinds.RtmpPush():
             return open_push_sink(address, source, options=options)
         case kinds.LocalFile(path=path) if isinstance(source, StillSource) or address.is_still:
