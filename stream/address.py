@@ -198,11 +198,12 @@ class Datagrams(Address):
 
 @dataclass(frozen=True)
 class RtspServer(Address):
-    """`rtsp://@[HOST]:PORT/PATH`: served here, at 127.0.0.1 unless a host is named."""
+    """`rtsp(s)://@[HOST]:PORT/PATH`: served here, at 127.0.0.1 unless a host is named."""
 
     host: str
     port: int
     path: str
+    secure: bool = False  # RTSPS
 
     has_viewers = True
     follows_keys = True
@@ -295,6 +296,8 @@ def parse_sink(text: str | Path) -> SinkAddress:
             return numbered if numbered and numbered.is_numbered else LocalFile(text, Path(text))
         case "udp":
             return _datagrams(text)
+        case "rtsps" if rest.startswith("//@"):
+            return _rtsp_server(text)
         case "rtsp":
             return _rtsp_server(text) if rest.startswith("//@") else _rtsp_push(text)
         case "rtmp" | "rtmps":
@@ -397,14 +400,17 @@ def _datagrams(text: str) -> Datagrams:
 
 def _rtsp_server(text: str) -> RtspServer:
     parts = _split(text, BadSink)
-    if "@" in text.removeprefix("rtsp://@"):
-        raise BadSink("rtsp://@ serves from here: --user names who may watch, its URL does not")
+    scheme = parts.scheme
+    if "@" in text.removeprefix(f"{scheme}://@"):
+        raise BadSink(
+            f"{scheme}://@ serves from here: --user names who may watch, its URL does not"
+        )
     try:
-        port = 8554 if parts.port is None else parts.port
+        port = {"rtsp": 8554, "rtsps": 8322}[scheme] if parts.port is None else parts.port
     except ValueError as error:
-        raise BadSink(f"{shown_url(text)}: expected rtsp://@:PORT/PATH") from error
+        raise BadSink(f"{shown_url(text)}: expected {scheme}://@:PORT/PATH") from error
     host = parts.hostname or "127.0.0.1"
-    return RtspServer(text, host, port, parts.path.strip("/") or "live")
+    return RtspServer(text, host, port, parts.path.strip("/") or "live", scheme == "rtsps")
 
 
 def _rtsp_push(text: str) -> RtspPush:

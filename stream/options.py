@@ -245,6 +245,10 @@ class OutputOptions(Checked):
     user: str | None = option(
         None, "Login for RTSP viewers; password from KINEMACOLOR_PASSWORD[_FILE]."
     )
+    tls_cert: Path | None = option(
+        None, "Certificate (PEM) of an rtsps://@ server.", metavar="FILE", parse=Path
+    )
+    tls_key: Path | None = option(None, "Its key (PEM).", metavar="FILE", parse=Path)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ WRITTEN: dict[str, tuple[str | None, Any]] = {
     "overwrite": (None, True),
     "metrics": (":9100", ":9100"),
     "user": ("eve", "eve"),
+    "tls_cert": ("cert.pem", Path("cert.pem")),
+    "tls_key": ("key.pem", Path("key.pem")),
 }
 
 

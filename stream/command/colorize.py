@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 from kinemacolor.engine.backend import Backend
-from kinemacolor.stream.command.console import console, fail, start_log
+from kinemacolor.stream.command.console import Exit, console, fail, start_log
 from kinemacolor.stream.errors import StreamError
+from kinemacolor.stream.handoff import on_interrupt
 from kinemacolor.stream.options import Options
 
 from kinemacolor.flags import takes
@@ -55,6 +57,7 @@ def colorize(
         check_report(report, jobs, inputs=inputs, overwrite=options.output.overwrite)
     reports: list[Report] = []
     failures: list[str] = []
+    folder = any(Path(source).is_dir() for source in sources)
     live = any(job.is_live(options.live) for job in jobs)
     bar = None if quiet else ProgressBar(console, shown=not no_progress)
     with ExitStack() as ends:
@@ -62,6 +65,9 @@ def colorize(
             ends.callback(_write_report, report, reports, many=len(jobs) > 1)
         network = ends.enter_context(open_network(options, live=live))
         for job in jobs:
+            if folder and not options.output.overwrite and job.is_done:
+                console.print(f"{job.sinks[0]} is there already", soft_wrap=True)
+                continue
             try:
                 _color(job, options, network, reports, bar)
             except StreamError as error:
@@ -71,6 +77,7 @@ def colorize(
                 console.print(f"failed: {failures[-1]}", soft_wrap=True)
     if failures:
         fail(f"{len(failures)} of {len(jobs)} failed; first: {failures[0]}")
+    raise typer.Exit(_status(reports))
 
 
 def _color(
@@ -84,7 +91,7 @@ def _color(
     try:
         reports.append(run.run())
     except StreamError as error:
-        reports.append(unfinished_report(job, "failed", str(error)))
+        reports.append(run.report or unfinished_report(job, "failed", str(error)))
         raise
     except KeyboardInterrupt:
         reports.append(run.report or unfinished_report(job, "stopped"))
@@ -93,10 +100,19 @@ def _color(
         raise KeyboardInterrupt
 
 
+def _status(reports: Sequence[Report]) -> Exit:
+    """How runs end that came to an end: whole, or as the worst of them did."""
+    outputs = [output for report in reports for output in report.get("outputs", [])]
+    if any(output["state"] in ("failed", "resumed") for output in outputs):
+        return Exit.OUTPUT_FAILED
+    return Exit.BROKEN_OFF if any("broken_off" in report for report in reports) else Exit.OK
+
+
 def _write_report(path: Path, reports: list[Report], *, many: bool) -> None:
     if reports:
         body = reports if many else reports[0]
-        path.write_text(json.dumps(body, indent=2) + "\n")
+        with on_interrupt(lambda number: None):  # it ends soon anyway, and the report is whole
+            path.write_text(json.dumps(body, indent=2) + "\n")
 
 
 def _about(source: str, error: StreamError) -> str:

@@ -22,8 +22,8 @@ from kinemacolor.stream.media import Sink, Source
 from kinemacolor.stream.options import EncodeOptions, Options
 from kinemacolor.stream.run.job import Job
 from kinemacolor.stream.sinks.live_encoder import check_intra_refresh
-from kinemacolor.stream.sinks.open import open_sink
-from kinemacolor.stream.sinks.publish import credentials_for
+from kinemacolor.stream.sinks.open import open_sink, way_back
+from kinemacolor.stream.sinks.publish import credentials_for, tls_for
 from kinemacolor.stream.sinks.tee import Tee
 from kinemacolor.stream.sources.nvdec import nvenc_problem, open_cuda_source, why_not
 from kinemacolor.stream.sources.open import open_source
@@ -107,9 +107,17 @@ def open_job_sinks(job: Job, options: Options, source: Source) -> Sink:
                 overwrite=options.output.overwrite,
                 trimmed=options.span.trims,
                 credentials=credentials_for(options.output.user),
+                tls=tls_for(options.output.tls_cert, options.output.tls_key),
             )
             opened.append(sink)
-        return opened[0] if len(opened) == 1 else Tee(opened, live=source.live)
+        if len(opened) == 1:
+            return opened[0]
+        return Tee(
+            opened,
+            live=source.live,
+            names=[str(address) for address in job.sinks],
+            reopen=[way_back(address, source, options=encode) for address in job.sinks],
+        )
     except BaseException:
         for sink in opened:
             sink.abandon(keep=False)

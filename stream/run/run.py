@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +18,11 @@ from kinemacolor.stream.anchor.reference import Reference
 from kinemacolor.stream.anchor.stage import Stage
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.errors import StreamError
-from kinemacolor.stream.handoff import Stop, Stopped, Task
+from kinemacolor.stream.handoff import Stop, Stopped, Task, on_interrupt
 from kinemacolor.stream.measure.latency import Latency
 from kinemacolor.stream.measure.metrics import Metrics
 from kinemacolor.stream.measure.stats import Stats
-from kinemacolor.stream.media import Sink, Source
+from kinemacolor.stream.media import Outcome, Sink, Source, State
 from kinemacolor.stream.options import Options
 from kinemacolor.stream.run import assemble
 from kinemacolor.stream.run.job import Job, plan_jobs
@@ -125,13 +126,15 @@ class Run:
         except Stopped:
             self.report = unfinished_report(self.job, "stopped")
             return self.report
-        with closing(source), self._open_stage(source, options) as known:
+        # From here on there is something to lose: a signal no longer ends what it interrupts.
+        with (
+            on_interrupt(self._interrupt),
+            closing(source),
+            self._open_stage(source, options) as known,
+        ):
             sink = assemble.open_job_sinks(self.job, options, source)
-            try:
+            with self._ended_early_on_error(sink, live=source.live):
                 stopped, kept = self._color(source, sink, options, known)
-            except BaseException as error:
-                _end_early(sink, error)
-                raise
             self._say_repairs(source)
             if known is not None and stopped is None:
                 known.warn()
@@ -140,8 +143,9 @@ class Run:
             self.report["ended"] = "stopped"
             if kept is not None:
                 self.report["sink"] = str(kept)
-        if isinstance(stopped, KeyboardInterrupt):
-            raise stopped
+        told = stopped or self._stop.error  # a signal may have come while the sink was finished
+        if isinstance(told, KeyboardInterrupt):
+            raise told
         return self.report
 
     def _open_stage(self, source: Source, options: Options) -> AbstractContextManager[Stage | None]:
@@ -153,6 +157,9 @@ class Run:
             references=self._references,
             hints=self._hints,
         )
+
+    def _interrupt(self, number: int) -> None:
+        self._stop.request(KeyboardInterrupt(number))
 
     def _color(
         self, source: Source, sink: Sink, options: Options, known: Stage | None
@@ -176,11 +183,21 @@ class Run:
             stopped = error
         if stopped is None or (source.live and self.stats.frames_out):
             sink.finish()
-            log.info("wrote %s", ", ".join(map(str, self.job.sinks)))
+            outcomes = self._outcomes(sink, "whole")
+            log.info("wrote %s", ", ".join(o.output for o in outcomes if o.state != "failed"))
         else:
-            kept = _end_early(sink, stopped)
+            kept = _end_early(sink, stopped, live=source.live)
+            outcomes = self._outcomes(sink, "stopped", kept=kept)
         self.report = make_report(self.job, source, sink, colorizer, self.stats, self._latency)
+        self.report["outputs"] = [asdict(outcome) for outcome in outcomes]
         return stopped, kept
+
+    def _outcomes(
+        self, sink: Sink, state: State, *, cause: str | None = None, kept: Path | None = None
+    ) -> Sequence[Outcome]:
+        """What became of each output; of a single one what became of the run."""
+        files = () if kept is None else (str(kept),)
+        return sink.outcomes or [Outcome(str(self.job.sinks[0]), state, cause, files)]
 
     def _move(self, source: Source, colorizer: Colorizer, sink: Sink) -> None:
         watcher = self._watcher
@@ -213,11 +230,21 @@ class Run:
         if source.repaired:
             log.warning("%d frames had no time of their own, or ran backwards", source.repaired)
 
+    @contextmanager
+    def _ended_early_on_error(self, sink: Sink, *, live: bool) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            kept = _end_early(sink, error, live=live)
+            outcomes = self._outcomes(sink, "failed", cause=str(error), kept=kept)
+            self.report = unfinished_report(self.job, "failed", str(error), outcomes)
+            raise
 
-def _end_early(sink: Sink, error: BaseException) -> Path | None:
-    """Keeps what is worth keeping, says where, and returns it."""
+
+def _end_early(sink: Sink, error: BaseException, *, live: bool) -> Path | None:
+    """Keeps what is worth keeping, says where, and returns it. What was live is not made again."""
     told = isinstance(error, KeyboardInterrupt | Stopped)
-    kept = sink.abandon(keep=told or sink.worth_keeping)
+    kept = sink.abandon(keep=told or live or sink.worth_keeping)
     if kept is not None:
         log.warning("what was done until then is in %s", kept)
     return kept
