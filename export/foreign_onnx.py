@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -101,7 +102,8 @@ def settle(graph: Foreign, told: Told) -> tuple[Convention, tuple[str, ...]]:
             "CIELAB units of that, --scale 110 or --scale 128 as a rule"
         )
     if told.input and output:
-        guess = Convention(told.input, output, 1.0 if output != "rgb" else _as(told.input))
+        scale: Any = 1.0 if output != "rgb" else _as(told.input)
+        guess = Convention(told.input, output, scale)
         return guess, (*facts, f"assumed: it {guess}; tried on pictures, that does not show")
     raise BadWeights(_unclear(graph.path, found))
 
@@ -135,7 +137,7 @@ def _own_preparation(graph: Foreign) -> Input | None:
             continue
         values = numpy_helper.to_array(taken).ravel().astype(np.float32)
         for picture, factor in (("0..1", 1), ("0..255", 255)):
-            if np.allclose(values, factor * np.float32(IMAGENET_MEAN), rtol=5e-3):
+            if np.allclose(values, factor * np.array(IMAGENET_MEAN, np.float32), rtol=5e-3):
                 return picture  # type: ignore[return-value]
     return None
 
@@ -216,7 +218,7 @@ def _to_ab(nodes: Nodes, answer: str, convention: Convention) -> None:
         picture_ab(nodes, answer, convention.scale)
         return
     if convention.output == "lab":
-        bounds = [nodes.constant(np.int64([n])) for n in (1, 3, 1)]
+        bounds = [nodes.constant(np.array([n], np.int64)) for n in (1, 3, 1)]
         answer = nodes.add("Slice", answer, *bounds)  # (N, 2, h, w)
     nodes.add("Mul", answer, float(convention.scale), output="ab")
 

@@ -118,7 +118,7 @@ def _try(name: str, file: Path) -> str:
     import numpy as np
     from kinemacolor.engine.load import choose, load
     from kinemacolor.engine.spec import read_spec
-    from kinemacolor.engine.tensorrt.plans import prepare
+    from kinemacolor.engine.tensorrt.prepare import prepare
 
     spec = read_spec(file)
     chosen, why = choose()
@@ -140,9 +140,14 @@ def _try(name: str, file: Path) -> str:
 
 
 def _bytes_bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    columns += (TransferSpeedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    start = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    return Progress(
+        *start,
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
 
 
 @contextmanager

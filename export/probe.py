@@ -93,7 +93,8 @@ def _read(
     if told.output != "rgb":
         yield from _as_lab(asked, answers, kind, told)
     if told.output != "lab":
-        for scale in PICTURES if told.scale is None else (told.scale,):
+        scales: tuple[Any, ...] = PICTURES if told.scale is None else (told.scale,)
+        for scale in scales:
             assert isinstance(scale, str)
             yield from _as_rgb(asked, answers, Convention(kind, "rgb", scale))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.backend import Backend, Pending
 from kinemacolor.engine.cuda.device import Device, OutOfDeviceMemory, PyCudaDevice, import_pycuda
 from kinemacolor.engine.cuda.driver import check_driver, find_gpu
 from kinemacolor.engine.errors import BackendUnavailable
@@ -172,7 +172,7 @@ class Part:
     number: int
 
 
-class TensorRTPending:
+class TensorRTPending(Pending):
     """Pictures on their way, in one batch or several."""
 
     def __init__(self, backend: TensorRTBackend, parts: list[Part]) -> None:

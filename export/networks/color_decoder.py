@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -133,7 +134,8 @@ class ColorDecoder(nn.Module):
             scale = i % len(scales)
             x = cross(x, features[scale], place=places[scale], own=own)
             x = forward(among(x, own=own))
-        first, second, last = self.color_embed.layers
+        layers: Any = self.color_embed.layers
+        first, second, last = layers
         x = torch.relu(first(self.decoder_norm(x)))
         return last(torch.relu(second(x)))
 

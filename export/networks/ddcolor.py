@@ -10,6 +10,7 @@ Parameters: 55,005,104 (tiny) and about 228 million (large).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from kinemacolor.export.networks.color_decoder import ColorDecoder
@@ -113,12 +114,14 @@ class DDColor(nn.Module):
     def forward(self, L: Tensor) -> Tensor:
         """L (N, 1, H, W) float32, 0..100. Returns ab (N, 2, H, W), CIELAB units."""
         picture = normalized(L)
-        features = self.encoder.arch(picture)
+        encoder: Any = self.encoder
+        decoder: Any = self.decoder
+        features = encoder.arch(picture)
         scales = [features[-1]]
-        for rise, finer in zip(self.decoder.layers, features[-2::-1], strict=True):
+        for rise, finer in zip(decoder.layers, features[-2::-1], strict=True):
             scales.append(rise(scales[-1], finer))
-        pixels = torch.relu(self.decoder.last_shuf.conv(scales[-1]))  # (N, 16 C, H/4, W/4)
-        colors = self.decoder.color_decoder(scales[1:])  # (N, queries, C)
+        pixels = torch.relu(decoder.last_shuf.conv(scales[-1]))  # (N, 16 C, H/4, W/4)
+        colors = decoder.color_decoder(scales[1:])  # (N, queries, C)
         return self._mix(colors, pixels, picture)
 
     def _mix(self, colors: Tensor, pixels: Tensor, picture: Tensor) -> Tensor:
@@ -127,7 +130,7 @@ class DDColor(nn.Module):
         Masks, shuffle and blur are linear, so the weights go through the queries first: two
         planes of full size are made instead of C and of one for each query.
         """
-        last = self.refine_net[0][0]
+        last: Any = self.refine_net[0][0]  # type: ignore[index]
         weight = last.weight.flatten(1)  # (2, queries + 3)
         queries = colors.shape[1]
         mixed = weight[:, :queries] @ colors  # (N, 2, C)

@@ -151,7 +151,7 @@ def chroma_planes(
 
 
 def linear_model(
-    guide: NDArray[np.float32], target: NDArray[np.float32], epsilon: float
+    guide: NDArray[Any], target: NDArray[Any], epsilon: float, radius: int = RADIUS
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The guided filter's coefficients: target = slope * guide + offset in every window.
 
@@ -165,7 +165,7 @@ def linear_model(
     Returns:
         slope and offset: (h, w, 2) float32, averaged over the windows that hold each cell.
     """
-    window = (2 * RADIUS + 1, 2 * RADIUS + 1)
+    window = (2 * radius + 1, 2 * radius + 1)
     guide2 = cv2.merge([guide, guide])
     mean_guide = cv2.blur(guide2, window)
     mean_target = cv2.blur(target, window)

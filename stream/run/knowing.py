@@ -98,7 +98,8 @@ def _check_within(
     if source.live or seconds is None or options.span.trims:
         return
     frames = max(source.info.frames or 0, round(seconds * source.info.rate) + 1)
-    for each in (*references, *hints):
+    known: list[Reference | Hint] = [*references, *hints]
+    for each in known:
         beyond = (each.frame is not None and each.frame >= frames) or (
             each.time is not None and each.time > seconds + 1 / source.info.rate
         )
