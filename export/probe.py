@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from kinemacolor.engine.graphs.color_error import sample_pictures
@@ -95,7 +96,6 @@ def _read(
     if told.output != "lab":
         scales: tuple[Any, ...] = PICTURES if told.scale is None else (told.scale,)
         for scale in scales:
-            assert isinstance(scale, str)
             yield from _as_rgb(asked, answers, Convention(kind, "rgb", scale))
 
 
