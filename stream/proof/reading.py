@@ -55,7 +55,8 @@ def frames(container: Any, stream: Any) -> Iterator[av.VideoFrame]:
 def _decoder(stream: Any) -> Any:
     """FFmpeg's own decoder, but for VP8 and VP9 with alpha: that only libvpx decodes."""
     name = f"libvpx-{stream.codec_context.name}" if stream.codec_context.name == "vp9" else "libvpx"
-    if stream.metadata.get("alpha_mode") == "1" and name in av.codecs_available:
+    tags = {key.lower(): value for key, value in stream.metadata.items()}  # or ALPHA_MODE
+    if tags.get("alpha_mode") == "1" and name in av.codecs_available:
         return av.CodecContext.create(name, "r")
     stream.thread_type = "AUTO"
     return stream.codec_context
