@@ -329,6 +329,16 @@ def test_a_lost_or_changed_alpha_is_found(tmp_path: Path, change: str) -> None:
     assert failed(film, broken) == ["alpha"]
 
 
+def test_the_alpha_of_vp9_is_seen(tmp_path: Path) -> None:
+    film = media.write_clip(tmp_path / "film.mkv", pix_fmt="yuva420p", frames=3)
+    film = rewrite(film, tmp_path / "clear.mkv", frame=every(lambda p: p[3].fill(99)))
+    vp9 = {"codec": "libvpx-vp9", "options": {"lossless": "1"}}
+    good = rewrite(film, tmp_path / "good.webm", **vp9)
+    assert failed(film, good) == []
+    change = every(lambda planes: planes[3].fill(9))
+    assert failed(film, rewrite(film, tmp_path / "b.webm", frame=change, **vp9)) == ["alpha"]
+
+
 def test_a_lost_second_picture_is_found(tmp_path: Path) -> None:
     film = two_pictures(tmp_path)
     assert failed(film, film) == []

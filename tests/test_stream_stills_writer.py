@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,15 @@ def test_a_transparent_code_of_16_bits(tmp_path: Path) -> None:
     write_still(tmp_path / "out.png", *read_still(tmp_path / "in.png"))
     written = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(written[..., 3] == 0, shade == shade[3, 4])
+
+
+def test_xmp_that_a_jpeg_cannot_hold_is_left_out_in_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame, info = read_still(save_grey(tmp_path / "in.png"))
+    write_still(tmp_path / "out.jpg", frame, replace(info, xmp=XMP * 2000))
+    assert "XMP is too long for a JPEG" in caplog.text
+    assert Image.open(tmp_path / "out.jpg").size == (60, 44)
 
 
 def test_a_profile_for_grey_is_left_out(tmp_path: Path) -> None:

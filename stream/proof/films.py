@@ -23,7 +23,18 @@ from kinemacolor.stream.proof.tracks import Track, compare_tracks, sound_moved, 
 
 LOSSLESS = {"ffv1", "rawvideo", "wrapped_avframe", "huffyuv", "ffvhuff", "utvideo", "png", "v210"}
 _CARRY_CAPTIONS = ("h264", "hevc", "mpeg2video", "av1")
-_CARRY_ALPHA = ("ffv1", "prores", "png", "qtrle", "rawvideo", "huffyuv", "ffvhuff", "utvideo")
+_CARRY_ALPHA = (
+    "vp8",
+    "vp9",
+    "ffv1",
+    "prores",
+    "png",
+    "qtrle",
+    "rawvideo",
+    "huffyuv",
+    "ffvhuff",
+    "utvideo",
+)
 _JUMPING = ("mpegts", "mpeg", "vob")  # containers whose clocks may be set anew amid a film
 _STARTING = ("mpegts", "avi", "mpeg", "vob")  # that start a film at a time of their own
 _LOOKED_AT = 12  # frames, where flags of fields are in doubt

@@ -43,17 +43,27 @@ def packets(container: Any, streams: list[Any]) -> Iterator[Any]:
 
 def frames(container: Any, stream: Any) -> Iterator[av.VideoFrame]:
     """The frames of a stream; a packet that does not decode gives none."""
-    stream.thread_type = "AUTO"
+    decoder = _decoder(stream)
     ended = False
     for packet in packets(container, [stream]):
         ended = not packet.size
-        yield from _decoded(stream, packet if packet.size else None)
+        yield from _decoded(decoder, packet if packet.size else None)
     if not ended:  # the file broke off: what the decoder holds is good
-        yield from _decoded(stream, None)
+        yield from _decoded(decoder, None)
 
 
-def _decoded(stream: Any, packet: Any) -> list[av.VideoFrame]:
+def _decoder(stream: Any) -> Any:
+    """FFmpeg's own decoder, but for VP8 and VP9 with alpha: that only libvpx decodes."""
+    name = f"libvpx-{stream.codec_context.name}" if stream.codec_context.name == "vp9" else "libvpx"
+    tags = {key.lower(): value for key, value in stream.metadata.items()}  # or ALPHA_MODE
+    if tags.get("alpha_mode") == "1" and name in av.codecs_available:
+        return av.CodecContext.create(name, "r")
+    stream.thread_type = "AUTO"
+    return stream.codec_context
+
+
+def _decoded(decoder: Any, packet: Any) -> list[av.VideoFrame]:
     try:
-        return stream.codec_context.decode(packet)
+        return decoder.decode(packet)
     except av.error.FFmpegError:
         return []

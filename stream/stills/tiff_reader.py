@@ -115,13 +115,10 @@ def _check_whole(path: Path, page: Any, size: int) -> None:
         at <= 0 or count <= 0 or at + count > size for at, count in places
     ):
         raise BadSource(f"{path} cannot be read as a picture: it breaks off, or is damaged")
-    raw = page.nbytes if page.bitspersample >= 8 else 0
-    if page.compression == 1 and not page.is_tiled and sum(count for _, count in places) < raw:
-        packed = page.imagelength * -(
-            -page.imagewidth * page.samplesperpixel * page.bitspersample // 8
-        )
-        if sum(count for _, count in places) < packed:
-            raise BadSource(f"{path} cannot be read as a picture: samples are missing")
+    plain = page.compression == 1 and not page.is_tiled and page.photometric != _YCBCR
+    row = -(-page.imagewidth * page.samplesperpixel * page.bitspersample // 8)
+    if plain and sum(count for _, count in places) < page.imagelength * row:
+        raise BadSource(f"{path} cannot be read as a picture: samples are missing")
 
 
 def _samples(path: Path, page: Any) -> NDArray[Any]:

@@ -28,7 +28,7 @@ from PIL import Image
 log = logging.getLogger(__name__)
 
 QUALITY = 95  # where the source sets no other
-_MOST_EXIF_BYTES = 65_000  # of a JPEG's segment
+_SEGMENT_BYTES = 65_000  # of a JPEG; it holds no more of one kind
 # UUIDs of boxes in JPEG 2000 files: EXIF (the digital photography group's) and XMP (Adobe's).
 _JP2_EXIF = b"JpgTiffExif->JP2"
 _JP2_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
@@ -41,20 +41,25 @@ def encode_jpeg(codes: NDArray[np.uint8], info: StillInfo) -> bytes:
         # Quantised again with the table it came from, the luma falls onto the same coefficients.
         luma = info.quantization[min(info.quantization)]
         options = {"qtables": [luma, info.quantization.get(1, luma)]}
-    if info.iptc and len(info.iptc) < _MOST_EXIF_BYTES:
-        options["extra"] = b"\xff\xed" + struct.pack(">H", len(info.iptc) + 2) + info.iptc
-    if comment := info.texts.get("Comment"):
-        options["comment"] = comment.encode()
+    if iptc := _fitting(info.iptc, "IPTC", info):
+        options["extra"] = b"\xff\xed" + struct.pack(">H", len(iptc) + 2) + iptc
+    if comment := _fitting(info.texts.get("Comment", "").encode(), "comment", info):
+        options["comment"] = comment
     if info.dpi:
         options["dpi"] = info.dpi
-    if info.xmp:
-        options["xmp"] = info.xmp
-    exif = exif_block(info.exif)
-    if len(exif) > _MOST_EXIF_BYTES:
-        log.warning("%s: its EXIF tags are too many for a JPEG, and are left out", info.path)
-        exif = b""
+    if xmp := _fitting(info.xmp, "XMP", info):
+        options["xmp"] = xmp
+    exif = _fitting(exif_block(info.exif), "EXIF", info)
     planes = [Image.fromarray(np.ascontiguousarray(codes[..., index])) for index in range(3)]
     return _save(Image.merge("YCbCr", planes), "JPEG", info, exif, subsampling="4:4:4", **options)
+
+
+def _fitting(data: bytes | None, name: str, info: StillInfo) -> bytes:
+    """What a JPEG's segment holds; nothing where it is too long."""
+    if data is not None and len(data) > _SEGMENT_BYTES:
+        log.warning("%s: its %s is too long for a JPEG, and is left out", info.path, name)
+        return b""
+    return data or b""
 
 
 def encode_whole(file_format: str, rgb: NDArray[Any], info: StillInfo) -> bytes:
