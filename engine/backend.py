@@ -18,9 +18,13 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 class Pending(Protocol):
     """A batch on its way through the network."""
 
+    @property
+    def features(self) -> NDArray[np.float16] | None:
+        """(N, C, H/8, W/8), once the result is read, where the inputs asked for it; else None."""
+        return None
+
     def result(self) -> NDArray[np.float32]:
         """Waits, and returns ab: (N, 2, h, w) float32, CIELAB units. The caller owns it."""
-        ...
 
 
 class Background(Pending, Protocol):
@@ -28,11 +32,9 @@ class Background(Pending, Protocol):
 
     def done(self) -> bool:
         """Whether `result` would return at once."""
-        ...
 
     def cancel(self) -> None:
         """Ends the batch soon, finished or not; its result cannot be read any more."""
-        ...
 
 
 class Backend(Protocol):
@@ -58,14 +60,17 @@ class Backend(Protocol):
         """Whether the backend goes from one picture size to another without preparation."""
         return False
 
+    @property
+    def gives_features(self) -> bool:
+        """Whether inputs may ask for the model's output `features`."""
+        return False
+
     def __call__(self, L: NDArray[np.float32]) -> NDArray[np.float32]:
         """L: (N, 1, H, W) float32, 0..100. Returns ab: (N, 2, h, w) float32, CIELAB units."""
         return self.submit(Inputs(L)).result()
 
     def submit(self, inputs: Inputs) -> Pending:
         """Starts a batch and returns at once."""
-        ...
 
     def close(self) -> None:
         """Frees what the backend holds; no batch of it can be read afterwards."""
-        ...

@@ -17,11 +17,18 @@ class Inputs:
     Attributes:
         L: (N, 1, H, W) float32, CIELAB lightness 0..100. It must stay unchanged until the result
             is read.
+        features: whether the output `features` is wanted, too.
     """
 
     L: NDArray[np.float32]
+    features: bool = False
 
     @property
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """The graph's inputs by name."""
         return {"L": self.L}
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the graph's outputs that are wanted."""
+        return ["ab", "features"] if self.features else ["ab"]

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.backend import Backend, Background
 from kinemacolor.engine.errors import BackendUnavailable, BadModel
 from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from numpy.typing import NDArray
 
-_WANTED = (
-    "CUDAExecutionProvider",
-    "CoreMLExecutionProvider",
-    "DmlExecutionProvider",
-    "CPUExecutionProvider",
-)
+_WANTED = [f"{kind}ExecutionProvider" for kind in ("CUDA", "CoreML", "Dml", "CPU")]
 
 
 def abilities() -> str:
@@ -56,6 +52,10 @@ class OnnxRuntimeBackend(Backend):
         # One worker: `run` releases the interpreter lock, and frames stay in order.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="onnxruntime")
 
+    @property
+    def gives_features(self) -> bool:
+        return self.spec.features is not None
+
     def submit(self, inputs: Inputs) -> OnnxRuntimePending:
         return OnnxRuntimePending(self._session, inputs, self._worker)
 
@@ -63,19 +63,24 @@ class OnnxRuntimeBackend(Backend):
         self._worker.shutdown()
 
 
-class OnnxRuntimePending:
+class OnnxRuntimePending(Background):
     """One run of a session, on its worker thread."""
+
+    features: NDArray[np.float16] | None = None
 
     def __init__(
         self, session: ort.InferenceSession, inputs: Inputs, worker: ThreadPoolExecutor
     ) -> None:
         self._options = ort.RunOptions()
-        self._future: Future[list[NDArray[np.float32]]] = worker.submit(
-            session.run, ["ab"], inputs.tensors, self._options
+        self._future: Future[list[NDArray[Any]]] = worker.submit(
+            session.run, inputs.outputs, inputs.tensors, self._options
         )
 
     def result(self) -> NDArray[np.float32]:
-        return self._future.result()[0]
+        ab, *more = self._future.result()
+        if more:
+            (self.features,) = more
+        return ab
 
     def done(self) -> bool:
         return self._future.done()

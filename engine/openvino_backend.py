@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
-from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.backend import Backend, Background
 from kinemacolor.engine.errors import BackendUnavailable, BadModel
 from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
@@ -76,51 +76,63 @@ class OpenVINOBackend(Backend):
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         self._core, self._config = core, config
-        self._any: Compiled | None = self._compile()  # takes every size
-        self._of_one_size: dict[tuple[int, ...], Compiled] = {}  # by the shape of L
+        # By what is wanted: outputs that nobody asks for are not even computed.
+        self._any: dict[bool, Compiled] = {False: self._compile(features=False)}  # takes every size
+        self._of_one_size: dict[tuple[bool, tuple[int, ...]], Compiled] = {}  # and the shape of L
         cpu = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
         version = ov.__version__.split("-")[0]
         words = f"int8 and {precision}" if spec.quantization else precision
         self.description = f"OpenVINO {version}, {words}, {cpu}"
 
+    @property
+    def gives_features(self) -> bool:
+        return self.spec.features is not None
+
     def submit(self, inputs: Inputs) -> OpenVINOPending:
-        compiled = self._of_one_size.get(inputs.L.shape) or self._any
+        wanted = inputs.features
+        compiled = self._of_one_size.get((wanted, inputs.L.shape)) or self._any.get(wanted)
         if compiled is None:
-            compiled = self._any = self._compile()
+            compiled = self._any[wanted] = self._compile(features=wanted)
         idle = compiled.idle
         request = idle.pop() if idle else compiled.model.create_infer_request()
         request.start_async(inputs.tensors, share_inputs=True)
         return OpenVINOPending(request, inputs, compiled, self._cancelled)
 
     def close(self) -> None:
-        self._any = None
+        self._any.clear()
         self._of_one_size.clear()
 
-    def _compile(self) -> Compiled:
+    def _compile(self, *, features: bool) -> Compiled:
         try:
             model = self._core.read_model(self.spec.path)
+            if not features:
+                for result in model.get_results():
+                    if "features" in result.input_value(0).get_names():
+                        model.remove_result(result)
             return Compiled(self._core.compile_model(model, "CPU", self._config))
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise BadModel(f"OpenVINO cannot run {self.spec.path}: {reason}") from error
 
-    def _cancelled(self, compiled: Compiled, shape: tuple[int, ...]) -> None:
-        if compiled is self._any:
-            self._any = None
+    def _cancelled(self, compiled: Compiled, inputs: Inputs) -> None:
+        if compiled is self._any.get(inputs.features):
+            del self._any[inputs.features]
             if len(self._of_one_size) == SIZES:
                 del self._of_one_size[next(iter(self._of_one_size))]
-            self._of_one_size[shape] = compiled
+            self._of_one_size[inputs.features, inputs.L.shape] = compiled
 
 
-class OpenVINOPending:
+class OpenVINOPending(Background):
     """One infer request under way. It may be used again once its result is read."""
+
+    features: NDArray[np.float16] | None = None
 
     def __init__(
         self,
         request: ov.InferRequest,
         inputs: Inputs,
         compiled: Compiled,
-        cancelled: Callable[[Compiled, tuple[int, ...]], None],
+        cancelled: Callable[[Compiled, Inputs], None],
     ) -> None:
         self._request = request
         self._inputs = inputs  # shared with the request, so they must live as long
@@ -130,6 +142,8 @@ class OpenVINOPending:
     def result(self) -> NDArray[np.float32]:
         self._request.wait()
         ab = self._request.get_tensor("ab").data.copy()
+        if self._inputs.features:
+            self.features = self._request.get_tensor("features").data.copy()
         self._compiled.idle.append(self._request)
         return ab
 
@@ -141,4 +155,4 @@ class OpenVINOPending:
         with suppress(RuntimeError):  # that it was cancelled
             self._request.wait()
         self._compiled.idle.append(self._request)
-        self._cancelled(self._compiled, self._inputs.L.shape)
+        self._cancelled(self._compiled, self._inputs)

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
+from kinemacolor.engine import hub
 from kinemacolor.engine.errors import BadModel, ModelNotFound
+from kinemacolor.engine.graphs.features import OUTPUT, FeatureSpec, read_features
 from kinemacolor.engine.graphs.int8 import is_quantized
 
 MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "kinema"
+WEIGHTS = (".pth", ".pt", ".bin", ".safetensors", ".caffemodel")  # what `models import` takes
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class ModelSpec:
 
     Input `L`: float32 (N, 1, H, W), CIELAB lightness 0..100.
     Output `ab`: float32 (N, 2, h, w), CIELAB units; h and w are a fraction of H and W.
+    Output `features`, optional: float16 (N, C, H/8, W/8), what the network saw (`graphs.features`).
     """
 
     path: Path
@@ -35,6 +39,7 @@ class ModelSpec:
     license: str = ""
     training_data: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
+    features: FeatureSpec | None = None  # of the optional output
     quantization: str = ""  # what is in INT8 and what that costs; empty for a float model
 
     def input_size(
@@ -60,12 +65,7 @@ class ModelSpec:
 
 
 def size_like(
-    width: int,
-    height: int,
-    *,
-    area: int,
-    multiple: int,
-    otherwise: tuple[int, int] | None = None,
+    width: int, height: int, *, area: int, multiple: int, otherwise: tuple[int, int] | None = None
 ) -> tuple[int, int]:
     """Returns (H, W), multiples, of 0.8 to 1 of the area, nearest to the shape of a picture.
 
@@ -89,7 +89,7 @@ def size_like(
 def find_model(name: str | Path) -> Path:
     """Returns the file of a packaged model's name or of a path.
 
-    Raises ModelNotFound, and names the packaged models.
+    Raises ModelNotFound, and names the packaged models or the command that fetches a public one.
     """
     path = Path(name)
     if path.suffix == ".onnx" or path.is_file():
@@ -99,6 +99,10 @@ def find_model(name: str | Path) -> Path:
     packaged = MODELS / f"{name}.onnx"
     if packaged.is_file():
         return packaged
+    if name in hub.SOURCES:
+        if (fetched := hub.model_file(str(name))).is_file():
+            return fetched
+        raise ModelNotFound(f"{name} is not on this machine yet: kinemacolor models get {name}")
     known = ", ".join(sorted(p.stem for p in MODELS.glob("*.onnx"))) or "none"
     raise ModelNotFound(f"no model {str(name)!r}: packaged are {known}; or give an .onnx file")
 
@@ -112,13 +116,19 @@ def read_spec(path: Path) -> ModelSpec:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf and checker raise unrelated classes
+        if path.suffix.lower() in WEIGHTS:
+            raise BadModel(
+                f"{path} holds weights, not a model yet: kinemacolor models import {path} -o "
+                f"{path.stem}.onnx (models export for a checkpoint of kinemacolor train)"
+            ) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadModel(f"{path} is not a readable ONNX model: {reason}") from error
 
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     input_shape = _check_value(path, "input", inputs, "L", channels=1)
-    _check_value(path, "output", list(model.graph.output), "ab", channels=2)
+    outputs = [value for value in model.graph.output if value.name != OUTPUT]
+    _check_value(path, "output", outputs, "ab", channels=2)
 
     props = {entry.key: entry.value for entry in model.metadata_props}
     fixed = all(isinstance(size, int) for size in input_shape[2:])
@@ -144,6 +154,7 @@ def read_spec(path: Path) -> ModelSpec:
             license=props.get("license", ""),
             training_data=props.get("training_data", ""),
             scores=scores,
+            features=read_features(props) if len(outputs) < len(model.graph.output) else None,
             quantization=props.get("quantization", "INT8") if is_quantized(model) else "",
         )
     except ValueError as error:

@@ -26,10 +26,6 @@ WIDTH = 320  # clips are measured at this width or their own, whichever is less
 SMALLEST = 16  # pixels: the optical flow needs as much
 
 
-# The scores of single frames, as `picture_scores` gives them.
-OF_A_FRAME = ("auc", "auc_rebalanced", "ciede2000", "ab_mse", "keras_accuracy", "psnr")
-
-
 @dataclass(frozen=True)
 class ClipScores:
     """One model on one clip: means over its frames."""
@@ -87,18 +83,10 @@ def evaluate_video(
             means = np.mean([_frame_scores(*frame) for frame in zip(ab, lab, strict=True)], axis=0)
             score = scores[name]
             share = score.colorfulness / max(scores["truth"].colorfulness, 1e-9)
-            results.append(
-                ClipScores(
-                    name,
-                    clip.stem,
-                    len(L),
-                    **dict(zip(OF_A_FRAME, means.round(4).tolist(), strict=True)),
-                    colorfulness_of_truth=round(share, 3),
-                    warp_error=round(score.warp_error, 3),
-                    cdc=round(score.cdc, 5),
-                    uncovered_error=round(score.uncovered_error, 3),
-                )
-            )
+            steadiness = (score.warp_error, 3), (score.cdc, 5), (score.uncovered_error, 3)
+            rounded = [(mean, 4) for mean in means] + [(share, 3), *steadiness]
+            values = [round(float(value), digits) for value, digits in rounded]
+            results.append(ClipScores(name, clip.stem, len(L), *values))
         report(clip.stem, number + 1, len(clips))
     if json_file:
         json_file.write_text(json.dumps([asdict(row) for row in results], indent=1) + "\n")

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import torch
 from kinemacolor.engine.graphs.edit import set_nodes
+from kinemacolor.engine.graphs.features import add_features, has_taps
 from kinemacolor.engine.outputs import replacing
 from kinemacolor.engine.spec import read_spec
 from kinemacolor.export import checkpoint, networks, parity
@@ -117,6 +118,8 @@ def write(
         for node in graph.graph.node:
             node.doc_string = ""
         helper.set_model_props(graph, dict(metadata))
+        if has_taps(graph):
+            graph = add_features(graph)
         onnx.save(graph, str(partial))
         read_spec(partial)
         parity.check(model, partial, fixed=fixed)

@@ -5,8 +5,12 @@ from .engine.errors import EngineError as EngineError
 from .engine.load import load as load
 from .errors import BadOption as BadOption
 from .errors import KinemacolorError as KinemacolorError
+from .stream.anchor.hints import Hint as Hint
+from .stream.anchor.reference import Reference as Reference
 from .stream.color.colorizer import Colorizer as Colorizer
 from .stream.color.painter import Style as Style
+from .stream.errors import BadHint as BadHint
+from .stream.errors import BadReference as BadReference
 from .stream.errors import BadSink as BadSink
 from .stream.errors import BadSource as BadSource
 from .stream.errors import NotYetError as NotYetError

@@ -24,6 +24,11 @@ STILLS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".jp2": "JPEG2000",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
 }
 # Suffixes of pictures that may be numbered, and then are a film.
 PICTURES = frozenset(STILLS) | {".dpx", ".exr", ".tga", ".bmp", ".jp2", ".pgm", ".ppm"}
@@ -42,25 +47,16 @@ _RTMP_PORTS = {"rtmp": 1935, "rtmps": 443}
 
 @dataclass(frozen=True)
 class Address:
-    """Any source or sink; what holds for most kinds is the default.
-
-    Attributes:
-        live: frames come at the source's own pace.
-        has_viewers: an output is watched as it is sent, so pictures must come in time.
-        follows_keys: viewers of an output ask for key frames, or need none.
-    """
+    """Any source or sink; what holds for most kinds is the default."""
 
     text: str = field(repr=False)  # as it was given
 
-    live: ClassVar[bool] = False
-    has_viewers: ClassVar[bool] = False
-    follows_keys: ClassVar[bool] = False
+    live: ClassVar[bool] = False  # frames come at the source's own pace
+    has_viewers: ClassVar[bool] = False  # watched as it is sent, so pictures must come in time
+    follows_keys: ClassVar[bool] = False  # viewers ask for key frames, or need none
 
     def __str__(self) -> str:
         return shown_url(self.text)
-
-
-# Sources and sinks
 
 
 @dataclass(frozen=True)
@@ -116,9 +112,6 @@ class Pipe(Address):
     """`-`: standard input, or Y4M on standard output."""
 
 
-# Sources
-
-
 @dataclass(frozen=True)
 class TestPicture(Address):
     """`test:WIDTHxHEIGHT@RATE#SECONDS`: FFmpeg's testsrc2, in grey."""
@@ -159,9 +152,6 @@ class NetworkStream(Address):
     transport: str  # of RTSP: tcp or udp
 
     live = True
-
-
-# Sinks
 
 
 @dataclass(frozen=True)
@@ -208,11 +198,12 @@ class Datagrams(Address):
 
 @dataclass(frozen=True)
 class RtspServer(Address):
-    """`rtsp://@[HOST]:PORT/PATH`: served here, at 127.0.0.1 unless a host is named."""
+    """`rtsp(s)://@[HOST]:PORT/PATH`: served here, at 127.0.0.1 unless a host is named."""
 
     host: str
     port: int
     path: str
+    secure: bool = False  # RTSPS
 
     has_viewers = True
     follows_keys = True
@@ -242,20 +233,8 @@ class RtmpPush(Address):
 
 
 SourceAddress = LocalFile | ImageSequence | Pipe | TestPicture | Camera | NetworkStream
-SinkAddress = (
-    LocalFile
-    | ImageSequence
-    | Pipe
-    | Null
-    | Window
-    | VirtualCamera
-    | Hls
-    | TransportStream
-    | Datagrams
-    | RtspServer
-    | RtspPush
-    | RtmpPush
-)
+StreamAddress = Hls | TransportStream | Datagrams | RtspServer | RtspPush | RtmpPush
+SinkAddress = LocalFile | ImageSequence | Pipe | Null | Window | VirtualCamera | StreamAddress
 
 
 def parse_source(text: str | Path) -> SourceAddress:
@@ -302,10 +281,14 @@ def parse_sink(text: str | Path) -> SinkAddress:
             return Window(text)
         case "virtualcam":
             return VirtualCamera(text, rest)
+        case "hls" if not rest:
+            raise BadSink("hls: needs a folder, such as hls:public/live")
         case "hls":
-            return _hls(text, rest)
+            return Hls(text, Path(rest))
+        case "mpegts" if rest != "-":
+            raise BadSink("mpegts: writes to a pipe: mpegts:-; for a file give its name, film.ts")
         case "mpegts":
-            return _transport_stream(text, rest)
+            return TransportStream(text)
         case "web":
             raise _not_yet(kind)
         case _ if "://" not in text:
@@ -313,6 +296,8 @@ def parse_sink(text: str | Path) -> SinkAddress:
             return numbered if numbered and numbered.is_numbered else LocalFile(text, Path(text))
         case "udp":
             return _datagrams(text)
+        case "rtsps" if rest.startswith("//@"):
+            return _rtsp_server(text)
         case "rtsp":
             return _rtsp_server(text) if rest.startswith("//@") else _rtsp_push(text)
         case "rtmp" | "rtmps":
@@ -404,18 +389,6 @@ def _rtsp_transport(url: str) -> tuple[str, str]:
     return url, "tcp"
 
 
-def _hls(text: str, folder: str) -> Hls:
-    if not folder:
-        raise BadSink("hls: needs a folder, such as hls:public/live")
-    return Hls(text, Path(folder))
-
-
-def _transport_stream(text: str, target: str) -> TransportStream:
-    if target != "-":
-        raise BadSink("mpegts: writes to a pipe: mpegts:-; for a file give its name, film.ts")
-    return TransportStream(text)
-
-
 def _datagrams(text: str) -> Datagrams:
     parts = _split(text, BadSink)
     if not (parts.hostname and _port(parts)):
@@ -427,14 +400,17 @@ def _datagrams(text: str) -> Datagrams:
 
 def _rtsp_server(text: str) -> RtspServer:
     parts = _split(text, BadSink)
-    if "@" in text.removeprefix("rtsp://@"):
-        raise BadSink("rtsp://@ serves from here: --user names who may watch, its URL does not")
+    scheme = parts.scheme
+    if "@" in text.removeprefix(f"{scheme}://@"):
+        raise BadSink(
+            f"{scheme}://@ serves from here: --user names who may watch, its URL does not"
+        )
     try:
-        port = 8554 if parts.port is None else parts.port
+        port = {"rtsp": 8554, "rtsps": 8322}[scheme] if parts.port is None else parts.port
     except ValueError as error:
-        raise BadSink(f"{shown_url(text)}: expected rtsp://@:PORT/PATH") from error
+        raise BadSink(f"{shown_url(text)}: expected {scheme}://@:PORT/PATH") from error
     host = parts.hostname or "127.0.0.1"
-    return RtspServer(text, host, port, parts.path.strip("/") or "live")
+    return RtspServer(text, host, port, parts.path.strip("/") or "live", scheme == "rtsps")
 
 
 def _rtsp_push(text: str) -> RtspPush:

@@ -1,7 +1,5 @@
 """What can go wrong on the way of a frame."""
 
-from __future__ import annotations
-
 from kinemacolor.errors import KinemacolorError
 
 
@@ -35,3 +33,11 @@ class BadSink(SinkError, ValueError):
 
 class NotYetError(StreamError, NotImplementedError):
     """A source, sink or option that is planned and not part of this version."""
+
+
+class BadReference(StreamError, ValueError):
+    """A colour still that cannot be used: its name, its kind or its shape."""
+
+
+class BadHint(StreamError, ValueError):
+    """A hint, or a file of hints, that cannot be used."""

@@ -53,6 +53,25 @@ class SourceInfo:
     field_order: FieldOrder | None = None  # None: as the first frame's flags say
 
 
+State = Literal["whole", "resumed", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one output.
+
+    Attributes:
+        state: "resumed" failed, and went on elsewhere or later: some frames are nowhere.
+        cause: of what is not whole.
+        files: what of it lies on the disk and is not, or not whole, under the output's own name.
+    """
+
+    output: str  # its address, as it may be shown
+    state: State
+    cause: str | None = None
+    files: tuple[str, ...] = ()
+
+
 class Source(Protocol):
     """Yields frames in order, with the packets of the other streams between them."""
 
@@ -98,6 +117,11 @@ class Sink(Protocol):
     def dropped(self) -> Mapping[str, int]:
         """Frames of a live source that an output was too slow for, by its description."""
         return {}
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """What became of each of several outputs; empty for one, which is the run's own."""
+        return ()
 
     def write(self, item: Item) -> None: ...
 

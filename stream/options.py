@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from kinemacolor.engine.backend import BackendName, Precision
 
-from kinemacolor.checked import Checked, option, types_of
+from kinemacolor.checked import Checked, option
 from kinemacolor.errors import BadOption
 
 _LONGEST_SECONDS = 1e9  # 30 years; FFmpeg counts microseconds in 64 bits
@@ -104,6 +104,21 @@ class ColorOptions(Checked):
     saturation: float = option(1.0, "Multiplies colour.", low=0.0, high=4.0)
     upsample: Upsample = option("guided", "guided, bilinear")
     compare: bool = option(False, "Grey and colour side by side.")
+    references: tuple[Path, ...] = option(
+        (),
+        "Colour stills, or folders of them; frame-000120.png, 00h01m20.5s.jpg are of that frame.",
+        metavar="PATH",
+        parse=Path,
+    )
+    reference_strength: float = option(1.0, "How much they count.", low=0.0, high=1.0)
+    hints: Path | None = option(
+        None, "Colours of points of frames.", metavar="FILE.json", parse=Path
+    )
+
+    @property
+    def knows(self) -> bool:
+        """Whether there are colours that somebody knows."""
+        return bool(self.references) or self.hints is not None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -230,6 +245,10 @@ class OutputOptions(Checked):
     user: str | None = option(
         None, "Login for RTSP viewers; password from KINEMACOLOR_PASSWORD[_FILE]."
     )
+    tls_cert: Path | None = option(
+        None, "Certificate (PEM) of an rtsps://@ server.", metavar="FILE", parse=Path
+    )
+    tls_key: Path | None = option(None, "Its key (PEM).", metavar="FILE", parse=Path)
 
 
 @dataclass(frozen=True)
@@ -249,7 +268,7 @@ class Options:
 
         Raises BadOption: a value is out of its range. TypeError: there is no such option.
         """
-        groups = types_of(cls)
+        groups = get_type_hints(cls)
         owner = {f.name: name for name, group in groups.items() for f in fields(group)}
         sorted_in: dict[str, dict[str, Any]] = {name: {} for name in groups}
         for name, value in values.items():

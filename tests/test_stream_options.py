@@ -6,18 +6,18 @@ import math
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer
-from kinemacolor.stream.command.flags import takes_options
+from kinemacolor.stream.command.colorize import takes_options
 from kinemacolor.stream.options import Options, parse_every, parse_rate, parse_seconds, parse_size
 from typer.testing import CliRunner
 
-from kinemacolor.checked import described, flag_of, types_of
+from kinemacolor.checked import described, flag_of
 from kinemacolor.errors import BadOption
 
-GROUPS = types_of(Options)
+GROUPS = get_type_hints(Options)
 FLAGS = {name: flag_of(group, name) for group in GROUPS.values() for name, _ in described(group)}
 # Of each option: what is written, and the value that it means.
 WRITTEN: dict[str, tuple[str | None, Any]] = {
@@ -56,6 +56,8 @@ WRITTEN: dict[str, tuple[str | None, Any]] = {
     "overwrite": (None, True),
     "metrics": (":9100", ":9100"),
     "user": ("eve", "eve"),
+    "tls_cert": ("cert.pem", Path("cert.pem")),
+    "tls_key": ("key.pem", Path("key.pem")),
 }
 
 

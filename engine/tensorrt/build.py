@@ -14,6 +14,7 @@ from typing import Any, Literal
 import onnx
 from kinemacolor.engine.cuda.driver import Gpu
 from kinemacolor.engine.errors import BackendUnavailable, BadModel, EngineError
+from kinemacolor.engine.graphs.features import without_features
 from kinemacolor.engine.graphs.fp16 import to_fp16
 from kinemacolor.engine.graphs.int8 import to_symmetric
 from kinemacolor.engine.spec import ModelSpec
@@ -155,7 +156,7 @@ def needs_own_plan(trt: ModuleType, gpu: Gpu) -> bool:
 
 def graph_for(spec: ModelSpec, precision: str) -> onnx.ModelProto:
     """Returns the model's graph in the types in which TensorRT is to compute."""
-    model = onnx.load(str(spec.path))
+    model = without_features(onnx.load(str(spec.path)))
     match precision:
         case "fp16":
             return to_fp16(model)

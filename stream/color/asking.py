@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -20,14 +19,6 @@ from numpy.typing import NDArray
 FIRST_LOOK = 0.7
 
 
-@dataclass(frozen=True)
-class Late:
-    """What the network is at work on in the background."""
-
-    pending: Background
-    began: float  # time.perf_counter
-
-
 class Asking:
     """Shows key frames to the network. Use it on the backend's thread.
 
@@ -37,11 +28,19 @@ class Asking:
     """
 
     def __init__(
-        self, backend: Backend, steady: Steady, tempo: Tempo | None, *, live: bool
+        self,
+        backend: Backend,
+        steady: Steady,
+        tempo: Tempo | None,
+        *,
+        live: bool,
+        features: bool = False,
     ) -> None:
+        """features: whether every picture's are wanted, too."""
+        self._features = features
         self._backend, self._steady, self._tempo = backend, steady, tempo
         self._may_be_late = live and may_be_late(backend, steady, tempo)
-        self._late: Late | None = None
+        self._late: tuple[Background, float] | None = None  # at work, and since when
 
     def ask(self, canvas: Canvas) -> tuple[Pending | None, bool]:
         """Starts the network on a key frame.
@@ -57,37 +56,39 @@ class Asking:
         share = 1.0 if self._tempo is None else self._tempo.area_share
         may_be_late = self._may_be_late and self._steady.key_frames.every > 1
         if want is Want.SOON and may_be_late:
-            pending = cast(Background, submit(self._backend, canvas, share))
-            self._late = Late(pending, time.perf_counter())
+            pending = submit(self._backend, canvas, share, features=self._features)
+            self._late = cast(Background, pending), time.perf_counter()
             return None, False
         rough = may_be_late and takes_any_size(self._backend)
-        return submit(self._backend, canvas, share * FIRST_LOOK if rough else share), rough
+        share *= FIRST_LOOK if rough else 1
+        return submit(self._backend, canvas, share, features=self._features), rough
 
     def late_answer(self) -> NDArray[np.float32] | None:
         """Returns ab (2, h, w) that has come from the background; None: nothing new."""
-        if self._late is None or not self._late.pending.done():
+        if self._late is None or not self._late[0].done():
             return None
-        ab = self._late.pending.result()[0]
+        (pending, began), self._late = self._late, None
         if self._tempo is not None:
-            self._tempo.arrived(time.perf_counter() - self._late.began)
-        self._late = None
-        return ab
+            self._tempo.arrived(time.perf_counter() - began)
+        return pending.result()[0]
 
     def give_up(self) -> None:
         """Ends the work in the background."""
         if self._late is not None:
-            self._late.pending.cancel()
+            self._late[0].cancel()
             self._late = None
 
 
-def submit(backend: Backend, canvas: Canvas, share: float = 1.0) -> Pending:
+def submit(
+    backend: Backend, canvas: Canvas, share: float = 1.0, *, features: bool = False
+) -> Pending:
     """Starts the network on a picture, at a share of its usual area."""
     L = canvas.L
     if share != 1:  # motion and cuts still see L as it was
         width, height = canvas.frame.width, canvas.frame.height
         size = backend.spec.input_size(width, height, turns=canvas.turns, share=share)
         L = resize(L, size[1], size[0])
-    return backend.submit(Inputs(L[None, None]))
+    return backend.submit(Inputs(L[None, None], features))
 
 
 def practise_lateness(backend: Backend, canvas: Canvas) -> None:

@@ -20,7 +20,7 @@ CARRIED = frozenset(
 def notes_of(frame: av.VideoFrame) -> list[SideData]:
     """What stands beside a picture; nothing where a note is of a kind that PyAV does not know."""
     try:
-        return list(frame.side_data)
+        return list(frame.side_data)  # type: ignore[arg-type]  # as PyAV iterates it
     except ValueError:
         return []
 

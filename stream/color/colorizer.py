@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
 import numpy as np
 from kinemacolor.engine.backend import Backend, Pending
+from kinemacolor.stream.anchor.known import Colors, Plane
+from kinemacolor.stream.anchor.stage import Seen, Stage
 from kinemacolor.stream.color.asking import Asking, may_be_late, practise_lateness
+from kinemacolor.stream.color.chroma import resize
 from kinemacolor.stream.color.costs import Stopwatch
 from kinemacolor.stream.color.frames import FrameEncoding
 from kinemacolor.stream.color.host_painter import HostPainter
@@ -36,6 +39,13 @@ class Work:
     pending: Pending | None  # None: not a key frame, its colours are carried from others
     rough: bool  # pending: of a smaller input
     ab: NDArray[np.float32] | None = None  # (2, h, w), final
+    seen: Seen | None = None  # what known colours say of it
+    firm: tuple[Colors, Plane] | None = None  # ab that stands after smoothing, and how firmly
+
+    def settle(self, ab: NDArray[np.float32]) -> None:
+        """Takes the smoothed ab; where colours are known, those stand."""
+        self.ab = ab if self.firm is None else _with_firm(ab, *self.firm)
+        self.firm = self.seen = None
 
 
 class Colorizer:
@@ -49,6 +59,7 @@ class Colorizer:
         pix_fmts, full_range: what the sink takes; no formats means any.
         tempo: keeps a run in time.
         overlap: pictures in the network at once; a backend that batches asks for more.
+        known: carries colours that the user knows; needs a painter in memory.
     """
 
     def __init__(
@@ -62,6 +73,7 @@ class Colorizer:
         full_range: bool = True,
         tempo: Tempo | None = None,
         overlap: int = OVERLAP,
+        known: Stage | None = None,
     ) -> None:
         self.backend = backend
         self.steady = make_steady("off") if steady is None else steady
@@ -69,6 +81,7 @@ class Colorizer:
         self.painter: Painter[Any] = painter or HostPainter(pix_fmts, full_range=full_range)
         self.tempo = tempo
         self.overlap = overlap
+        self.known = known
 
     @property
     def encoding(self) -> FrameEncoding | None:
@@ -128,7 +141,14 @@ class Passage:
 
     def __init__(self, parts: Colorizer, watch: Stopwatch, stats: Stats, *, live: bool) -> None:
         self._parts, self._watch, self._stats = parts, watch, stats
-        self._asking = Asking(parts.backend, parts.steady, parts.tempo, live=live)
+        known = parts.known
+        self._asking = Asking(
+            parts.backend,
+            parts.steady,
+            parts.tempo,
+            live=live and known is None,  # what is known of a frame joins its own colours
+            features=known is not None and known.wants_features,
+        )
         self._overlap = 0 if live else parts.overlap
         self._leaving: deque[Work | av.Packet] = deque()  # in the source's order
         self._running: deque[Work] = deque()  # in the network
@@ -143,6 +163,9 @@ class Passage:
         with self._watch.time("extract"):
             canvas = self._parts.painter.look(item, self._parts.backend.spec)
             work = Work(canvas, *self._asking.ask(canvas))
+        if self._parts.known is not None:
+            with self._watch.time("steady", frame=False):
+                work.seen = self._parts.known.look(canvas)
         self._leaving.append(work)
         self._running.append(work)
         # A backend may ask for more under way, and for another number as time goes on.
@@ -159,7 +182,7 @@ class Passage:
                 if first.ab is None:
                     return
                 with self._watch.time("chroma"):
-                    colored = self._parts.painter.paint(first.canvas, first.ab, self._parts.style)
+                    colored = self._parts.painter.paint(first.canvas, first.ab, self._style())
                 self._leaving.popleft()
                 yield colored
             else:
@@ -180,19 +203,29 @@ class Passage:
 
     def _settle(self, work: Work) -> None:
         """Waits for a frame's ab, and hands it to the steadier."""
-        ab = None
+        ab = features = None
         if work.pending is not None:
             with self._watch.time("infer"):
                 ab = work.pending.result()[0]
+            found = work.pending.features
+            features = None if found is None else found[0]
             self._stats.inferred += 1
         self._settling.append(work)
         with self._watch.time("steady"):
+            if self._parts.known is not None and work.seen is not None:
+                own = None if ab is None else ab * np.float32(self._parts.style.saturation)
+                ab, work.firm = self._parts.known.paint(work.seen, own, features)
             final = self._parts.steady.push(work.canvas.L, ab, rough=work.rough)
         self._assign(final)
 
+    def _style(self) -> Style:
+        """The style that frames are painted in: what is known is not to be more saturated."""
+        style = self._parts.style
+        return style if self._parts.known is None else replace(style, saturation=1.0)
+
     def _assign(self, planes: list[NDArray[np.float32]]) -> None:
         for ab in planes:
-            self._settling.popleft().ab = ab
+            self._settling.popleft().settle(ab)
 
     def _take_late(self) -> None:
         ab = self._asking.late_answer()
@@ -201,3 +234,12 @@ class Passage:
         self._stats.inferred += 1
         with self._watch.time("steady", frame=False):
             self._parts.steady.late(ab)
+
+
+def _with_firm(ab: Colors, firm: Colors, share: Plane) -> Colors:
+    """Puts colours (2, H, W) in the place of others, as far as they are firm."""
+    if float(share.min()) >= 1:
+        return firm
+    height, width = share.shape
+    big = np.stack([resize(plane, width, height) for plane in ab])
+    return big + (firm - big) * share

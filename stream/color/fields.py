@@ -24,7 +24,7 @@ def is_combed(luma: NDArray[Any], bit_depth: int = 8) -> bool:
     height, width = (side - side % _BLOCK for side in luma.shape)
     if height < 2 * _BLOCK or width < _BLOCK:
         return False
-    plane = luma[:height, :width].astype(np.int16 if bit_depth < 15 else np.int32)
+    plane: NDArray[Any] = luma[:height, :width].astype(np.int16 if bit_depth < 15 else np.int32)
     near = np.abs(2 * plane[2:-2] - plane[1:-3] - plane[3:-1])
     far = np.abs(2 * plane[2:-2] - plane[:-4] - plane[4:])
     blocks = (width // _BLOCK, height // _BLOCK)

@@ -82,14 +82,11 @@ def to_luma_format(frame: av.VideoFrame) -> av.VideoFrame:
             dst_color_range="JPEG",
             dst_colorspace="ITU709",
         )
-        converted.color_range = 2
-        converted.colorspace = 1
+        converted.color_range, converted.colorspace = 2, 1
     elif pix_fmt.is_bit_stream or len(pix_fmt.components) < 3:
         converted = frame.reformat(format="gray" if depth == 8 else f"gray{depth}le")
     else:
-        chroma = (pix_fmt.chroma_width(4), pix_fmt.chroma_height(4))
-        layout = {(2, 2): "420", (2, 4): "422", (4, 4): "444"}.get(chroma, "444")
-        converted = frame.reformat(format=f"yuv{layout}p{suffix}")
+        converted = frame.reformat(format=f"yuv{_layout(pix_fmt)}p{suffix}")
     converted.pts, converted.time_base = frame.pts, frame.time_base
     converted.duration = frame.duration
     return converted
@@ -148,11 +145,7 @@ def colored_pix_fmt(
     Raises BadSink when there is none.
     """
     depth = pix_fmt.components[0].bits
-    if len(pix_fmt.components) < 3:
-        layout = "420"
-    else:
-        chroma = (pix_fmt.chroma_width(4), pix_fmt.chroma_height(4))
-        layout = {(2, 2): "420", (2, 4): "422", (4, 4): "444"}.get(chroma, "444")
+    layout = "420" if len(pix_fmt.components) < 3 else _layout(pix_fmt)
     if supported:
         # H.264 and its kin crop whole chroma samples only: an odd picture needs finer chroma.
         if layout != "444" and width % 2:
@@ -178,6 +171,11 @@ def colored_pix_fmt(
     raise BadSink(f"the encoder takes no planar Y'CbCr, only {', '.join(sorted(supported))}")
 
 
+def _layout(pix_fmt: av.VideoFormat) -> str:
+    chroma = (pix_fmt.chroma_width(4), pix_fmt.chroma_height(4))
+    return {(2, 2): "420", (2, 4): "422", (4, 4): "444"}.get(chroma, "444")
+
+
 def new_frame(
     like: av.VideoFrame,
     pix_fmt: str,
@@ -194,14 +192,19 @@ def new_frame(
         blank: the frame that gets them, where it is made already.
     """
     frame = blank or av.VideoFrame(width or like.width, like.height, pix_fmt)
-    frame.pts, frame.time_base, frame.duration = like.pts, like.time_base, like.duration
-    frame.colorspace, frame.color_range = like.colorspace, like.color_range
-    frame.color_primaries, frame.color_trc = like.color_primaries, like.color_trc
+    copy_tags(like, frame)
     if int(frame.colorspace) == _RGB:
         frame.colorspace = _CODES[frame_encoding(like).encoding.colorspace]
     if frame_encoding(like).encoding.color_range == "full":
         frame.color_range = _FULL
     return frame
+
+
+def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
+    """Copies a frame's time and its colour tags."""
+    target.pts, target.time_base, target.duration = source.pts, source.time_base, source.duration
+    target.colorspace, target.color_range = source.colorspace, source.color_range
+    target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
 
 
 def luma_at_depth(frame: av.VideoFrame, bit_depth: int, *, limited: bool = False) -> NDArray[Any]:

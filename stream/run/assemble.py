@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import av
 import numpy as np
 from kinemacolor.engine.backend import Backend
 from kinemacolor.stream.address import STILLS, LocalFile, Null, Pipe, Window
+from kinemacolor.stream.anchor.stage import Stage
 from kinemacolor.stream.color.asking import takes_any_size
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.color.cuda_painter import CudaPainter
@@ -18,18 +18,16 @@ from kinemacolor.stream.color.painter import Style
 from kinemacolor.stream.color.tempo import SHARES, Tempo
 from kinemacolor.stream.errors import BadSink, BadSource, StreamError
 from kinemacolor.stream.handoff import Stop
-from kinemacolor.stream.measure.latency import Latency
-from kinemacolor.stream.measure.metrics import Metrics
-from kinemacolor.stream.measure.stats import Stats
 from kinemacolor.stream.media import Sink, Source
 from kinemacolor.stream.options import EncodeOptions, Options
 from kinemacolor.stream.run.job import Job
 from kinemacolor.stream.sinks.live_encoder import check_intra_refresh
-from kinemacolor.stream.sinks.open import open_sink
-from kinemacolor.stream.sinks.publish import credentials_for
+from kinemacolor.stream.sinks.open import open_sink, way_back
+from kinemacolor.stream.sinks.publish import credentials_for, tls_for
 from kinemacolor.stream.sinks.tee import Tee
 from kinemacolor.stream.sources.nvdec import nvenc_problem, open_cuda_source, why_not
 from kinemacolor.stream.sources.open import open_source
+from kinemacolor.stream.sources.still import StillSource
 from kinemacolor.stream.steady.cutlist import read_cuts
 from kinemacolor.stream.steady.smoothing import Steady, make_steady
 
@@ -44,13 +42,10 @@ def check_stills(jobs: Sequence[Job], options: Options) -> None:
         if options.live.plays_films:
             raise BadSource(f"{job.source} is a still picture: --realtime and --loop play films")
         for sink in job.sinks:
-            if not (isinstance(sink, Null | Window) or _is_picture(sink)):
+            is_picture = isinstance(sink, LocalFile) and sink.is_still
+            if not (is_picture or isinstance(sink, Null | Window)):
                 kinds = ", ".join(STILLS)
                 raise BadSink(f"a still cannot become {sink}: use {kinds}, null: or window:")
-
-
-def _is_picture(address: object) -> bool:
-    return isinstance(address, LocalFile) and address.is_still
 
 
 def place_frames(job: Job, options: Options) -> Options:
@@ -62,6 +57,8 @@ def place_frames(job: Job, options: Options) -> Options:
         problem: str | None = "it is no film file"
     elif options.color.compare:
         problem = "--compare makes frames of double width"
+    elif options.color.knows:
+        problem = "known colours are carried in memory"
     else:
         problem = why_not(source.path, device=options.color.device)
     if problem is None:
@@ -110,9 +107,17 @@ def open_job_sinks(job: Job, options: Options, source: Source) -> Sink:
                 overwrite=options.output.overwrite,
                 trimmed=options.span.trims,
                 credentials=credentials_for(options.output.user),
+                tls=tls_for(options.output.tls_cert, options.output.tls_key),
             )
             opened.append(sink)
-        return opened[0] if len(opened) == 1 else Tee(opened, live=source.live)
+        if len(opened) == 1:
+            return opened[0]
+        return Tee(
+            opened,
+            live=source.live,
+            names=[str(address) for address in job.sinks],
+            reopen=[way_back(address, source, options=encode) for address in job.sinks],
+        )
     except BaseException:
         for sink in opened:
             sink.abandon(keep=False)
@@ -141,24 +146,19 @@ def _encode_options(options: Options, pix_fmt: str) -> EncodeOptions:
     return encode
 
 
-def open_metrics(
-    options: Options, stats: Stats, source: Source, latency: Latency | None
-) -> AbstractContextManager[object]:
-    """Opens the page for Prometheus, if there is to be one."""
-    if options.output.metrics is None:
-        return nullcontext()
-    return Metrics(options.output.metrics, stats, source=source, latency=latency)
+def make_colorizer(
+    network: Backend,
+    options: Options,
+    source: Source,
+    sink: Sink,
+    *,
+    known: Stage | None = None,
+) -> Colorizer:
+    """Makes what colours the job's frames, and warms it up for a live source.
 
-
-def make_latency(options: Options, source: Source) -> Latency | None:
-    """The accounts of a live source; None for a film, which is never late."""
-    if not source.live:
-        return None
-    return Latency.of(source, max_seconds=options.live.max_latency_ms / 1000)
-
-
-def make_colorizer(network: Backend, options: Options, source: Source, sink: Sink) -> Colorizer:
-    """Makes what colours the job's frames, and warms it up for a live source."""
+    Args:
+        known: carries known colours.
+    """
     color = options.color
     steady = _make_steady(options, source)
     on_gpu = color.hwaccel == "cuda"
@@ -170,6 +170,7 @@ def make_colorizer(network: Backend, options: Options, source: Source, sink: Sin
         pix_fmts=sink.pix_fmts,
         full_range=sink.full_range,
         tempo=make_tempo(network, options, steady, live=source.live),
+        known=known,
     )
     if source.live:
         rate = source.info.rate
@@ -203,16 +204,23 @@ def make_tempo(network: Backend, options: Options, steady: Steady, *, live: bool
     return Tempo(steady.key_frames) if every == "auto" else None
 
 
+def known_cuts(options: Options, source: Source) -> set[int] | None:
+    """The frames that start shots, counted from the first that comes; None: nobody said so."""
+    if options.color.cuts is None:
+        return None
+    skipped = round(options.span.start_seconds * source.info.rate)
+    listed = read_cuts(options.color.cuts, rate=source.info.rate)
+    return {cut - skipped for cut in listed if cut > skipped}
+
+
 def _make_steady(options: Options, source: Source) -> Steady:
     color = options.color
-    cuts = None
-    if color.cuts is not None:
-        skipped = round(options.span.start_seconds * source.info.rate)
-        listed = read_cuts(color.cuts, rate=source.info.rate)
-        cuts = {cut - skipped for cut in listed if cut > skipped}
+    cuts = known_cuts(options, source)
     mode = color.steady
     if mode == "auto":
         mode = "live" if source.live else "film"
+        if isinstance(source, StillSource):  # its pages are no film
+            mode = "off"
     try:
         return make_steady(
             mode,

@@ -54,6 +54,12 @@ class Job:
         """Whether frames come at the source's own pace."""
         return self.source.live or options.plays_films
 
+    @property
+    def is_done(self) -> bool:
+        """Whether its outputs are files, and all there already."""
+        files = [sink.path for sink in self.sinks if isinstance(sink, LocalFile)]
+        return len(files) == len(self.sinks) and all(path.exists() for path in files)
+
 
 def plan_jobs(
     sources: Sequence[str],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Required, TypedDict
@@ -13,7 +14,7 @@ from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.errors import BadSink, SinkExists
 from kinemacolor.stream.measure.latency import Latency
 from kinemacolor.stream.measure.stats import Stats, peak_memory_mb
-from kinemacolor.stream.media import Sink, Source
+from kinemacolor.stream.media import Outcome, Sink, Source
 from kinemacolor.stream.run.job import Job
 
 
@@ -24,6 +25,7 @@ class Report(TypedDict, total=False):
     sink: Required[str]  # where the result is; of a film that was stopped, the part that was kept
     ended: Required[Literal["whole", "stopped", "failed"]]
     error: str  # of "failed"
+    outputs: list[dict[str, Any]]  # what became of each: output, state, cause, files
     width: int
     height: int
     pix_fmt: str
@@ -50,6 +52,8 @@ class Report(TypedDict, total=False):
     reconnects: int
     degraded: list[dict[str, Any]]  # what was given up to keep the rate, and when
     sinks_dropped: dict[str, int]  # of several sinks
+    references: list[dict[str, Any]]  # where each was used, and on how much of the picture
+    hints: list[dict[str, Any]]
 
 
 def check_report(
@@ -129,16 +133,23 @@ def make_report(
             {"at_seconds": seconds, "step": step.name, "message": step.message}
             for seconds, step in stats.steps
         ]
+    if colorizer.known is not None:
+        report.update(colorizer.known.report())  # type: ignore[typeddict-item]
     if len(job.sinks) > 1:
         report["sinks_dropped"] = dict(sink.dropped)
     return report
 
 
 def unfinished_report(
-    job: Job, ended: Literal["stopped", "failed"], message: str | None = None
+    job: Job,
+    ended: Literal["stopped", "failed"],
+    message: str | None = None,
+    outcomes: Sequence[Outcome] = (),
 ) -> Report:
     """Of a source that came to nothing."""
     report: Report = {"source": str(job.source), "sink": str(job.sinks[0]), "ended": ended}
+    outcomes = outcomes or [Outcome(str(sink), ended, message) for sink in job.sinks]
+    report["outputs"] = [asdict(outcome) for outcome in outcomes]
     if message is not None:
         report["error"] = message
     return report

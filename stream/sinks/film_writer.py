@@ -26,6 +26,10 @@ from kinemacolor.stream.sources.scan import order_of
 
 log = logging.getLogger(__name__)
 
+# A kill loses what is not on the disk. Beside the encoder's own delay that is this much film.
+_ON_DISK_SECONDS = 0.15
+_SPARSE = ("subtitle", "data")  # streams without a packet for minutes, for which FFmpeg would wait
+
 
 class FilmWriter:
     """Encodes frames into a file and copies packets beside them. The path's suffix names the kind.
@@ -37,10 +41,17 @@ class FilmWriter:
     Args:
         source: its streams, tags and chapters are copied.
         trimmed: the frames are a part of the source's.
+        from_zero: the first frame is moved to zero, and all else with it.
     """
 
     def __init__(
-        self, path: Path, source: Source, options: EncodeOptions, *, trimmed: bool = False
+        self,
+        path: Path,
+        source: Source,
+        options: EncodeOptions,
+        *,
+        trimmed: bool = False,
+        from_zero: bool = False,
     ) -> None:
         self._source = source
         self._trimmed = trimmed
@@ -50,7 +61,7 @@ class FilmWriter:
         self.description = f"{self._encoder} {shown}".strip()
         self.seconds = 0.0  # the time of the last frame
         self._path = path
-        self._container = open_container(path, source)
+        self._container = open_container(path, source, from_zero=from_zero)
         self._kind = self._container.format.name.replace("tee", "matroska")
         self._aspect: Fraction | None = None  # that the container's muxer is not told of
         self._lost: list[str] = []  # what the output cannot say of the picture, in words
@@ -60,7 +71,6 @@ class FilmWriter:
         self._waiting: list[Any] = []  # packets that came before the first frame
         self._onward = Onward()
         self._scales = self._is_hdr = False
-        self._key_seconds = 0.0  # of the last key frame, where MP4 begins its last fragment
 
     @property
     def is_begun(self) -> bool:
@@ -102,12 +112,6 @@ class FilmWriter:
         self._mux(self._stream.encode(frame) if packets is None else packets)
         self.seconds = max(self.seconds, frame.time or 0.0)
 
-    def _mux(self, packets: Sequence[Any]) -> None:
-        for packet in packets:
-            if packet.is_keyframe and packet.pts is not None:
-                self._key_seconds = float(packet.pts * packet.time_base)
-        self._container.mux(packets)
-
     def copy(self, packet: Any) -> None:
         """Copies a packet of one of the source's other streams."""
         if self._copies is None:
@@ -118,13 +122,20 @@ class FilmWriter:
 
     def close(self, *, flush: bool = True) -> None:
         """Writes the trailer; first, unless told otherwise, the frames that the encoder holds."""
-        if flush and self.is_begun:
-            self._mux(with_decode_times(self._stream.encode(None)))
-            for packet in self._copies.last(self._key_seconds) if self._copies else ():
-                self._container.mux_one(packet)
-        self._container.close()
+        try:
+            if flush and self.is_begun:
+                self._mux(with_decode_times(self._stream.encode(None)))
+        finally:
+            self._container.close()
         if flush and self._aspect is not None and not set_aspect(self._path, self._aspect):
             self._lose(f"pixel shape ({self._aspect}): no room for it in the file's head")
+
+    def _mux(self, packets: Sequence[Any]) -> None:
+        """Writes pictures; those without a duration get one, or MP4 would end before the last."""
+        for packet in packets:
+            if not packet.duration and packet.time_base:
+                packet.duration = max(1, round(1 / (self._source.info.rate * packet.time_base)))
+            self._container.mux_one(packet)
 
     def _begin(self, frame: av.VideoFrame) -> list[Any] | None:
         """Opens encoder and file. Returns the frame's packets where that had to encode it."""
@@ -201,16 +212,19 @@ class FilmWriter:
             )
 
 
-def open_container(path: Path, source: Source) -> Any:
+def open_container(path: Path, source: Source, *, from_zero: bool = False) -> Any:
     """Makes a container for a film; its file is touched when the first frame opens it.
 
     Raises BadSink when no container has the path's suffix.
     """
-    options = {}
+    options = {"flush_packets": "1"}  # else 256 KiB wait to be written
+    if any(stream.type in _SPARSE for stream in source.container.streams):
+        options["max_interleave_delta"] = str(int(_ON_DISK_SECONDS * av.time_base))
     match path.suffix.lower():
         case ".mp4" | ".mov" | ".m4v":
             # Fragments until the trailer is written: whatever kills the process, it plays.
             options["movflags"] = "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
+            options["frag_duration"] = str(int(_ON_DISK_SECONDS * av.time_base))
             options["movie_timescale"] = str(_common_ticks(source))
         case ".avi":
             # Its frames have numbers and no times: moved by half a frame, one would be put between.
@@ -220,8 +234,11 @@ def open_container(path: Path, source: Source) -> Any:
             options["avoid_negative_ts"] = "disabled"
             # Which of two pictures is the default is what the source says, and not the first.
             options["default_mode"] = "passthrough"
-            if path.suffix.lower() == ".mkv" and needs_tee(source.container):
-                return av.open(tee_url(file_url(path), **options), "w", format="tee")
+            options["cluster_time_limit"] = str(int(_ON_DISK_SECONDS * 1000))
+    if from_zero:
+        options["avoid_negative_ts"] = "make_zero"
+    if path.suffix.lower() == ".mkv" and needs_tee(source.container):
+        return av.open(tee_url(file_url(path), **options), "w", format="tee")
     try:
         return av.open(file_url(path), "w", options=options)
     except ValueError as error:

@@ -111,6 +111,6 @@ def _display(data: bytes, *, as_floats: bool) -> str:
             return f"({float(first):.6g},{float(second):.6g})"
         return f"({round(first * unit)},{round(second * unit)})"
 
-    red, green, blue, white = (pair(*values[i : i + 2], _FIXED) for i in (0, 2, 4, 6))
+    red, green, blue, white = (pair(values[i], values[i + 1], _FIXED) for i in (0, 2, 4, 6))
     light = pair(values[9], values[8], _CANDELA)
     return f"G{green}B{blue}R{red}WP{white}L{light}"

@@ -8,6 +8,7 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from numpy.typing import NDArray
 
 _DISC = ("pcm_dvd", "pcm_bluray", "pcm_s24daud")
 
@@ -57,7 +58,7 @@ class Pcm:
         return [plain]
 
     def _bytes(self, frame: av.AudioFrame) -> bytes:
-        samples = frame.to_ndarray()
+        samples: NDArray[Any] = frame.to_ndarray()
         if samples.shape[0] > 1:  # planar
             samples = np.ascontiguousarray(samples.T)
         if not self._wide:

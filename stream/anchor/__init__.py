@@ -1,0 +1,1 @@
+"""Colours that are known, and how they are carried through a film."""
