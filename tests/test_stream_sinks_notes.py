@@ -191,12 +191,16 @@ def test_pcm_of_discs_is_rewritten_without_loss(tmp_path: Path, sink: str) -> No
     assert np.array_equal(samples(clip), samples(tmp_path / sink))
 
 
-def test_the_last_title_is_as_long_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sink", "codec"), [("o.mp4", "h264"), ("o.mov", "prores")])
+def test_the_last_title_is_as_long_as_it_was(tmp_path: Path, sink: str, codec: str) -> None:
     """MP4's muxer took the end of a text track to be as long as the title before it."""
     clip = media.write_clip(tmp_path / "c.mp4", codec="libx264", subtitles="mov_text")
-    colorize(clip, tmp_path / "o.mp4", codec="h264")
+    colorize(clip, tmp_path / sink, codec=codec)
     lengths = []
-    for path in (clip, tmp_path / "o.mp4"):
+    for path in (clip, tmp_path / sink):
         (stream,) = media.ffprobe(path, "-select_streams", "s", "-show_streams")["streams"]
         lengths.append(float(stream["duration"]))
     assert lengths[1] == pytest.approx(lengths[0], abs=0.002)
+    assert len(media.frame_times(tmp_path / sink)) == 10
+    found, wanted = (media.packet_times(path, "subtitle")[0] for path in (tmp_path / sink, clip))
+    assert found[: len(wanted)] == wanted

@@ -19,6 +19,7 @@ from kinemacolor.stream.media import Source, has_alpha, is_cover
 from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.sinks import encode, notes
 from kinemacolor.stream.sinks.matroska import set_aspect
+from kinemacolor.stream.sinks.mp4 import end_titles
 from kinemacolor.stream.sinks.packets import Onward, with_decode_times
 from kinemacolor.stream.sinks.remux import Copies, needs_tee, tee_url
 from kinemacolor.stream.sinks.words import last_words
@@ -127,6 +128,8 @@ class FilmWriter:
                 self._mux(with_decode_times(self._stream.encode(None)))
         finally:
             self._container.close()
+        if flush and self._kind in ("mp4", "mov", "ipod"):
+            end_titles(self._path)
         if flush and self._aspect is not None and not set_aspect(self._path, self._aspect):
             self._lose(f"pixel shape ({self._aspect}): no room for it in the file's head")
 
