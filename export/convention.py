@@ -50,8 +50,8 @@ def offset_and_factor(picture: Picture) -> tuple[Array, Array]:
         case "-1..1":
             return -one, 2 * one
         case "imagenet":
-            mean, std = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_STD)
-            return -mean / std, 1 / std
+            mean, std = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_STD, np.float32)
+            return -mean / std, (1 / std).astype(np.float32)
 
 
 def written(L: Array, kind: Input, channels: int) -> Array:

@@ -216,7 +216,7 @@ def _to_ab(nodes: Nodes, answer: str, convention: Convention) -> None:
         picture_ab(nodes, answer, convention.scale)
         return
     if convention.output == "lab":
-        bounds = [nodes.constant(np.int64([n])) for n in (1, 3, 1)]
+        bounds = [nodes.constant(np.array([n], np.int64)) for n in (1, 3, 1)]
         answer = nodes.add("Slice", answer, *bounds)  # (N, 2, h, w)
     nodes.add("Mul", answer, float(convention.scale), output="ab")
 

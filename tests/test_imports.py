@@ -38,7 +38,7 @@ PUT_OFF = {
     "engine/tensorrt/handover.py": {"kinemacolor.engine.tensorrt.backend"},
     # an optional package
     "stream/sinks/virtualcam.py": {"pyvirtualcam"},
-    "engine/hub.py": {"huggingface_hub", "pooch", "requests"},
+    "engine/fetching.py": {"huggingface_hub", "pooch", "requests"},
     "stream/measure/metrics.py": {"prometheus_client", "prometheus_client.core"},
     "stream/measure/stats.py": {"resource"},
 }
