@@ -125,8 +125,6 @@ class FilmWriter:
         try:
             if flush and self.is_begun:
                 self._mux(with_decode_times(self._stream.encode(None)))
-                for packet in self._copies.last() if self._copies else ():
-                    self._container.mux_one(packet)
         finally:
             self._container.close()
         if flush and self._aspect is not None and not set_aspect(self._path, self._aspect):
@@ -228,6 +226,9 @@ def open_container(path: Path, source: Source, *, from_zero: bool = False) -> An
             options["movflags"] = "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
             options["frag_duration"] = str(int(_ON_DISK_SECONDS * av.time_base))
             options["movie_timescale"] = str(_common_ticks(source))
+        case ".avi":
+            # Its frames have numbers and no times: moved by half a frame, one would be put between.
+            options["avoid_negative_ts"] = "disabled"
         case ".mkv" | ".webm":
             # Sound may start before zero (an encoder's priming); moving it would move the film.
             options["avoid_negative_ts"] = "disabled"
