@@ -242,7 +242,8 @@ class Bench:
             asked *= WORSE_BY_USERS
         self.note(
             case, clip, asked, **values, warp=own, warp_of_truth=true_own,
-            colorfulness=vividness(found, clip.pictures), ms=stats.seconds["steady"] * 1000 / len(found),
+            colorfulness=vividness(found, clip.pictures),
+            ms=stats.seconds["steady"] * 1000 / len(found),
         )  # fmt: skip
         if self.out is not None:
             last = len(found) - 1
