@@ -229,9 +229,7 @@ def cuda_rows(backend: Backend, clips: list[Path], device: int, engine_fps: floa
                 sink,
                 lambda: open_cuda_source(clip, device=device),  # noqa: B023  (called at once)
                 lambda pix_fmts: Colorizer(
-                    backend,
-                    steady=make_steady("live"),
-                    painter=CudaPainter(pix_fmts, index=device),
+                    backend, steady=make_steady("live"), painter=CudaPainter(pix_fmts, index=device)
                 ),
             )
             slower = min(nvdec, engine_fps or nvdec)
@@ -246,11 +244,7 @@ def path_rows(backend: Backend, clips: list[Path]) -> Iterator[Row]:
                 clip,
                 sink,
                 lambda: open_source(clip),  # noqa: B023  (called at once)
-                lambda pix_fmts: Colorizer(
-                    backend,
-                    steady=make_steady("live"),
-                    pix_fmts=pix_fmts,
-                ),
+                lambda pix_fmts: Colorizer(backend, steady=make_steady("live"), pix_fmts=pix_fmts),
             )
 
 

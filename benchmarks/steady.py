@@ -31,8 +31,8 @@ from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.load import load
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.export.video_metrics import VideoScores, measure_motion, score_video, to_rgb
+from kinemacolor.stream.color.asking import FIRST_LOOK
 from kinemacolor.stream.color.chroma import EPSILON, extract_L, linear_model, resize
-from kinemacolor.stream.color.colorizer import FIRST_LOOK
 from kinemacolor.stream.color.frames import frame_encoding, plane_view, to_luma_format
 from kinemacolor.stream.steady.keyframes import Want
 from kinemacolor.stream.steady.smoothing import BLOCK, Steady, SteadyMode, make_steady
@@ -127,11 +127,7 @@ def compare(
     """Scores every way of colorizing one clip; adds seconds a frame to `times`."""
     off = list(infer(clip.L, backend, times.setdefault("off", [])))
     motion = measure_motion(clip.L)
-    colors = {
-        "truth": clip.truth,
-        "grey": np.zeros_like(clip.truth),
-        "off": enlarge(clip.L, off),
-    }
+    colors = {"truth": clip.truth, "grey": np.zeros_like(clip.truth), "off": enlarge(clip.L, off)}
     for name, (mode, every, late) in ways.items():
         steady, asked = make_steady(mode, every=every), keys.setdefault(name, [])
         if late is None:
@@ -216,7 +212,7 @@ def table(
     names = [*shares, "off", "truth", "grey"]
     lines = [
         "                 warp error  colorfulness  CIEDE2000  uncovered  CDC of truth's"
-        "  inferred  ms a frame",
+        "  inferred  ms a frame"
     ]
     for name in names:
         of_off = [100 * mean(name, score) / mean("off", score) for score in SCORES[:4]]

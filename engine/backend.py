@@ -25,7 +25,6 @@ class Pending(Protocol):
 
     def result(self) -> NDArray[np.float32]:
         """Waits, and returns ab: (N, 2, h, w) float32, CIELAB units. The caller owns it."""
-        ...
 
 
 class Background(Pending, Protocol):
@@ -33,11 +32,9 @@ class Background(Pending, Protocol):
 
     def done(self) -> bool:
         """Whether `result` would return at once."""
-        ...
 
     def cancel(self) -> None:
         """Ends the batch soon, finished or not; its result cannot be read any more."""
-        ...
 
 
 class Backend(Protocol):
@@ -74,8 +71,6 @@ class Backend(Protocol):
 
     def submit(self, inputs: Inputs) -> Pending:
         """Starts a batch and returns at once."""
-        ...
 
     def close(self) -> None:
         """Frees what the backend holds; no batch of it can be read afterwards."""
-        ...

@@ -1,7 +1,5 @@
 """What can go wrong between a model file and its ab planes."""
 
-from __future__ import annotations
-
 from kinemacolor.errors import KinemacolorError
 
 

@@ -39,12 +39,12 @@ def load(
         BackendUnavailable: a backend asked for by name cannot run here; the text says why.
         ValueError: unknown backend or precision.
     """
-    if backend not in get_args(BackendName):
-        raise ValueError(f"unknown backend {backend!r}: one of {', '.join(get_args(BackendName))}")
-    if precision not in get_args(Precision):
-        raise ValueError(
-            f"unknown precision {precision!r}: one of {', '.join(get_args(Precision))}"
-        )
+    for what, name, names in (
+        ("backend", backend, get_args(BackendName)),
+        ("precision", precision, get_args(Precision)),
+    ):
+        if name not in names:
+            raise ValueError(f"unknown {what} {name!r}: one of {', '.join(names)}")
     spec = read_spec(find_model(model))
     chosen, why = (backend, "asked for") if backend != "auto" else choose(device)
     log.info("backend: %s (%s)", chosen, why)
@@ -77,10 +77,9 @@ def choose(device: int = 0) -> tuple[BackendName, str]:
     """Returns the best backend here and the reason in words."""
     try:
         find_gpu(device)
+        good, reason = usable(device)
     except NoGpu as error:
-        name, why = choose_cpu()
-        return name, f"{why}; no TensorRT: {str(error).partition(' (')[0]}"
-    good, reason = usable(device)
+        good, reason = False, str(error).partition(" (")[0]
     if good:
         return "tensorrt", reason
     name, why = choose_cpu()

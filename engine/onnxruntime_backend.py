@@ -13,12 +13,7 @@ from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from numpy.typing import NDArray
 
-_WANTED = (
-    "CUDAExecutionProvider",
-    "CoreMLExecutionProvider",
-    "DmlExecutionProvider",
-    "CPUExecutionProvider",
-)
+_WANTED = [f"{kind}ExecutionProvider" for kind in ("CUDA", "CoreML", "Dml", "CPU")]
 
 
 def abilities() -> str:

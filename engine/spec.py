@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
+from kinemacolor.engine import hub
 from kinemacolor.engine.errors import BadModel, ModelNotFound
 from kinemacolor.engine.graphs.features import OUTPUT, FeatureSpec, read_features
 from kinemacolor.engine.graphs.int8 import is_quantized
 
 MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "kinema"
+WEIGHTS = (".pth", ".pt", ".bin", ".safetensors", ".caffemodel")  # what `models import` takes
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,7 @@ class ModelSpec:
 
 
 def size_like(
-    width: int,
-    height: int,
-    *,
-    area: int,
-    multiple: int,
-    otherwise: tuple[int, int] | None = None,
+    width: int, height: int, *, area: int, multiple: int, otherwise: tuple[int, int] | None = None
 ) -> tuple[int, int]:
     """Returns (H, W), multiples, of 0.8 to 1 of the area, nearest to the shape of a picture.
 
@@ -92,7 +89,7 @@ def size_like(
 def find_model(name: str | Path) -> Path:
     """Returns the file of a packaged model's name or of a path.
 
-    Raises ModelNotFound, and names the packaged models.
+    Raises ModelNotFound, and names the packaged models or the command that fetches a public one.
     """
     path = Path(name)
     if path.suffix == ".onnx" or path.is_file():
@@ -102,6 +99,10 @@ def find_model(name: str | Path) -> Path:
     packaged = MODELS / f"{name}.onnx"
     if packaged.is_file():
         return packaged
+    if name in hub.SOURCES:
+        if (fetched := hub.model_file(str(name))).is_file():
+            return fetched
+        raise ModelNotFound(f"{name} is not on this machine yet: kinemacolor models get {name}")
     known = ", ".join(sorted(p.stem for p in MODELS.glob("*.onnx"))) or "none"
     raise ModelNotFound(f"no model {str(name)!r}: packaged are {known}; or give an .onnx file")
 
@@ -115,6 +116,11 @@ def read_spec(path: Path) -> ModelSpec:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf and checker raise unrelated classes
+        if path.suffix.lower() in WEIGHTS:
+            raise BadModel(
+                f"{path} holds weights, not a model yet: kinemacolor models import {path} -o "
+                f"{path.stem}.onnx (models export for a checkpoint of kinemacolor train)"
+            ) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadModel(f"{path} is not a readable ONNX model: {reason}") from error
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+from kinemacolor.export import import_command
 from kinemacolor.export.errors import ExportError
+from kinemacolor.export.import_command import torch_at_hand
 from kinemacolor.export.options import ExportOptions, TrainOptions
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from kinemacolor.flags import takes
 
@@ -33,7 +25,7 @@ def add_to(app: typer.Typer, models: typer.Typer) -> None:
     app.command()(evaluate)
     models.command("export")(export)
     models.command("tune")(tune)
-    models.command("import")(import_)
+    import_command.add_to(models)
     models.command("quantize")(quantize)
 
 
@@ -48,7 +40,7 @@ def train(
     """Trains a network; interrupted, the same command goes on where it was."""
     if options.hours is None and options.pictures is None:
         raise ExportError("give the run a budget: --hours or --pictures")
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.train import Progress as Step
         from kinemacolor.export.train import train as run
 
@@ -102,7 +94,7 @@ def evaluate(
         return
     if colored:
         raise ExportError("--colored goes with --video")
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.evaluate import evaluate as score
         from kinemacolor.export.evaluate import table
 
@@ -129,7 +121,7 @@ def _evaluate_video(
     backend: str,
     frames: int,
 ) -> None:
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.evaluate_video import evaluate_video, table
 
     with _bar() as bar:
@@ -154,7 +146,7 @@ def export(
     options: ExportOptions,
 ) -> None:
     """Writes a checkpoint as an ONNX model and checks it against PyTorch."""
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.onnx_export import export as write
     path = write(source, output, options)
     console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, equal to PyTorch")
@@ -173,7 +165,7 @@ def tune(
     ] = None,
 ) -> None:
     """Scores what can be chosen after training, before `models export` fixes it."""
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.bins import TEMPERATURE
         from kinemacolor.export.tune import SATURATIONS, measure, table
 
@@ -192,23 +184,6 @@ def tune(
     print(table(settings))
 
 
-def import_(
-    source: Annotated[Path, typer.Argument(help=".caffemodel, .pth, or a colorizer's .onnx")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.onnx")],
-    points: Annotated[
-        Path | None, typer.Option(metavar="pts_in_hull.npy", help="The bins of a .caffemodel.")
-    ] = None,
-    layout: Annotated[
-        Literal["auto", "ddcolor", "deoldify"], typer.Option(help="Kind of a foreign .onnx.")
-    ] = "auto",
-) -> None:
-    """Turns public weights into a model of this program."""
-    with _torch_at_hand():
-        from kinemacolor.export.import_weights import import_model
-    made = import_model(source, output, points=points, layout=layout)
-    console.print(f"{made.path}: {made.architecture}. {made.notice}")
-
-
 def quantize(
     model: Annotated[str, typer.Argument(help="Packaged name or .onnx file.")],
     data: Annotated[list[Path], typer.Option(help="Zip file or folder of pictures.")],
@@ -217,7 +192,7 @@ def quantize(
     """Writes a model with INT8 convolutions, and prints what that costs in colour."""
     from kinemacolor.engine.spec import find_model
 
-    with _torch_at_hand():
+    with torch_at_hand():
         from kinemacolor.export.quantize import quantize as run
 
     with _bar() as bar:
@@ -229,27 +204,18 @@ def quantize(
     print(made.error)
 
 
-@contextmanager
-def _torch_at_hand() -> Iterator[None]:
-    """Says how to install what an import inside the block lacks."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ExportError(
-            f"this command needs {error.name}: pip install 'kinemacolor[train]'"
-        ) from error
+def _bar(field: str | None = None) -> bars.Progress:
+    how_far: list[bars.ProgressColumn] = [bars.MofNCompleteColumn()]
+    if field:
+        how_far = [bars.TaskProgressColumn(), bars.TextColumn(field)]
+    start = (bars.TextColumn("{task.description}"), bars.BarColumn())
+    end = (bars.TimeElapsedColumn(), bars.TextColumn("eta"), bars.TimeRemainingColumn())
+    return bars.Progress(*start, *how_far, *end, console=console, disable=not console.is_terminal)
 
 
-def _bar(field: str | None = None) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn()]
-    columns += [TaskProgressColumn(), TextColumn(field)] if field else [MofNCompleteColumn()]
-    elapsed = (TimeElapsedColumn(), TextColumn("eta"), TimeRemainingColumn())
-    return Progress(*columns, *elapsed, console=console, disable=not console.is_terminal)
-
-
-def _counter(bar: Progress) -> Callable[[str, int, int], None]:
+def _counter(bar: bars.Progress) -> Callable[[str, int, int], None]:
     """Returns a function that shows how many of how many are done, in a row for each name."""
-    rows: dict[str, TaskID] = {}
+    rows: dict[str, bars.TaskID] = {}
 
     def show(name: str, done: int, total: int) -> None:
         if name not in rows:

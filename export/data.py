@@ -52,18 +52,16 @@ class Pictures:
         if path.is_dir():
             files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
             self._places += [(None, str(file)) for file in files]
-        elif not path.exists():
+            return
+        if not path.exists():
             raise DataError(f"no zip file or folder of pictures at {path}")
-        else:
-            try:
-                archive = zipfile.ZipFile(path)
-            except (zipfile.BadZipFile, OSError) as error:
-                raise DataError(
-                    f"{path} is neither a folder nor a readable zip: {error}"
-                ) from error
-            self._zips.append(archive)
-            names = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES)
-            self._places += [(archive, name) for name in names]
+        try:
+            archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(f"{path} is neither a folder nor a readable zip: {error}") from error
+        self._zips.append(archive)
+        names = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES)
+        self._places += [(archive, name) for name in names]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -85,6 +83,14 @@ class Pictures:
             self._skip(index)
             raise BadPicture(f"{self.name(index)} is no picture, or smaller than 8x8")
         return np.asarray(picture, np.uint8)
+
+    def spread(self, limit: int) -> Iterator[NDArray[np.uint8]]:
+        """Yields so many pictures spread over all, less those that do not decode."""
+        for index in np.linspace(0, len(self) - 1, min(limit, len(self))).astype(int):
+            try:
+                yield self.read(int(index))
+            except BadPicture:
+                continue
 
     def check(self) -> None:
         """Raises DataError if not one of the pictures decodes."""
@@ -135,11 +141,7 @@ def as_films_enter(
 
     Yields BGR (H, W, 3) uint8 and its CIELAB (H, W, 3) float32.
     """
-    for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))).astype(int):
-        try:
-            bgr = pictures.read(int(i))
-        except BadPicture:
-            continue
+    for bgr in pictures.spread(limit):
         height, width = size_like(bgr.shape[1], bgr.shape[0], area=area, multiple=multiple)
         bgr = np.asarray(cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         yield bgr, to_lab(bgr)

@@ -1,7 +1,5 @@
 """What can go wrong while a model is trained, measured, exported or imported."""
 
-from __future__ import annotations
-
 from kinemacolor.errors import KinemacolorError
 
 

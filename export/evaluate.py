@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -24,7 +23,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Predict = Callable[[Array, Array], Array]  # L (H, W) and true ab (H, W, 2) to ab (H, W, 2)
-REFERENCES = ("grey", "truth")
+REFERENCES: dict[str, Predict] = {
+    "grey": lambda L, truth: np.zeros_like(truth),
+    "truth": lambda L, truth: truth,
+}
 SHEET_SIDE = 160
 
 
@@ -87,9 +89,8 @@ def evaluate(
     shown = set(indices[:: max(1, len(indices) // sheet_pictures)][:sheet_pictures])
     columns: list[dict[int, NDArray[np.uint8]]] = []
     results = []
-    for reference in REFERENCES:
-        predict: Predict = _grey if reference == "grey" else _truth
-        scores, tiles = _score(reference, predict, pictures, indices, shown, report)
+    for name, predict in REFERENCES.items():
+        scores, tiles = _score(name, predict, pictures, indices, shown, report)
         results.append(scores)
         columns.append(tiles)
     for path in models:
@@ -119,7 +120,9 @@ def backend_prediction(path: Path, backend: str) -> tuple[Predict, str]:
 
     def predict(L: Array, truth: Array) -> Array:
         height, width = loaded.spec.input_size(L.shape[1], L.shape[0])
-        small = cv2.resize(L, (width, height), interpolation=_method(L.shape, (height, width)))
+        shrinks = height < L.shape[0] and width < L.shape[1]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        small = cv2.resize(L, (width, height), interpolation=method)
         ab = loaded(np.ascontiguousarray(small[None, None], np.float32))[0]  # (2, h, w)
         planes = np.ascontiguousarray(ab.transpose(1, 2, 0), np.float32)
         full = cv2.resize(planes, (L.shape[1], L.shape[0]), interpolation=cv2.INTER_LINEAR)
@@ -142,19 +145,6 @@ def latency_ms(path: Path, backend: str, *, seconds: float = 2.0) -> float:
             loaded(L)
             times.append(time.perf_counter() - before)
     return round(1000 * float(np.median(times)), 3)
-
-
-def _grey(L: Array, truth: Array) -> Array:
-    return np.zeros_like(truth)
-
-
-def _truth(L: Array, truth: Array) -> Array:
-    return truth
-
-
-def _method(shape: tuple[int, ...], size: tuple[int, int]) -> Literal[1, 3]:
-    smaller = size[0] < shape[0] and size[1] < shape[1]
-    return cv2.INTER_AREA if smaller else cv2.INTER_LINEAR  # type: ignore[return-value]
 
 
 def _score(

@@ -6,7 +6,6 @@ A packaged model can be trained further in this way, without the checkpoint that
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,8 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm")
 NORM = "BatchNormalization"
 
 
-@dataclass
-class _Folded:
-    """A batch norm that the export folded into the convolution before it."""
-
-    norm: nn.BatchNorm2d
-    bias: Tensor  # of the two together
+# A batch norm that the export folded into the convolution before it, and the bias of the two.
+_Folded = tuple[nn.Module, Tensor]
 
 
 @torch.no_grad()
@@ -88,7 +83,7 @@ def _fill(
         own: list[Any]
         if isinstance(layer, nn.BatchNorm2d):
             if nodes[place].op_type != NORM:
-                yield _Folded(layer, bias)
+                yield layer, bias
                 continue
             own = [layer.weight, layer.bias, layer.running_mean, layer.running_var]
         else:
@@ -114,20 +109,19 @@ def _unfold(folded: list[_Folded], network: nn.Module, L: Tensor) -> None:
     def measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
         statistics[norm] = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3))
 
-    for entry in folded:  # the identity and the bias, while the statistics are taken
-        norm: Any = entry.norm
+    norm: Any
+    for norm, bias in folded:  # the identity and the bias, while the statistics are taken
         norm.running_mean.zero_()
         norm.running_var.fill_(1 - norm.eps)
         norm.weight.fill_(1)
-        norm.bias.copy_(entry.bias)
-    hooks = [entry.norm.register_forward_pre_hook(measure) for entry in folded]
+        norm.bias.copy_(bias)
+    hooks = [norm.register_forward_pre_hook(measure) for norm, _ in folded]
     network(L)
     for hook in hooks:
         hook.remove()
-    for entry in folded:
-        norm = entry.norm
+    for norm, bias in folded:
         mean, variance = statistics[norm]
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
         norm.weight.copy_((variance + norm.eps).sqrt())
-        norm.bias.copy_(entry.bias + mean)
+        norm.bias.copy_(bias + mean)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ from kinemacolor.engine.graphs.int8 import is_quantized
 from kinemacolor.engine.outputs import check_writable
 from kinemacolor.engine.spec import ModelSpec, read_spec
 from kinemacolor.export.data import Pictures, to_lab
-from kinemacolor.export.errors import BadPicture, DataError, ExportError
+from kinemacolor.export.errors import DataError, ExportError
 from kinemacolor.export.model_file import save
 from numpy.typing import NDArray
 from onnx import helper
@@ -117,18 +118,12 @@ def read_pictures(data: Sequence[Path], spec: ModelSpec, limit: int) -> list[Arr
 
     Raises DataError when fewer than two decode.
     """
-    pictures = Pictures(data)
     planes: list[Array] = []
-    try:
-        for i in np.linspace(0, len(pictures) - 1, min(limit, len(pictures))):
-            try:
-                L = np.ascontiguousarray(to_lab(pictures.read(int(i)))[..., 0])
-            except BadPicture:
-                continue
+    with closing(Pictures(data)) as pictures:
+        for bgr in pictures.spread(limit):
+            L = np.ascontiguousarray(to_lab(bgr)[..., 0])
             small = cv2.resize(L, (spec.width, spec.height), interpolation=cv2.INTER_AREA)
             planes.append(np.asarray(small, np.float32))
-    finally:
-        pictures.close()
     if len(planes) < 2:
         raise DataError(f"INT8 needs two pictures at the least, better {limit}: {len(planes)} read")
     return planes

@@ -99,12 +99,9 @@ def table(settings: Sequence[Setting]) -> str:
 
 
 def _score(
-    head: BinHead,
-    kept: Sequence[tuple[Tensor, NDArray[np.float32]]],
-    temperature: float,
-    rebalance: float,
-    saturation: float,
+    head: BinHead, kept: Sequence[tuple[Tensor, NDArray[np.float32]]], *choice: float
 ) -> Setting:
+    temperature, rebalance, saturation = choice
     head.tune(temperature=temperature, rebalance=rebalance, saturation=saturation)
     rows, dark = [], []
     for logits, truth in kept:
@@ -122,14 +119,7 @@ def _score(
         )
         shadow = (truth[..., 0] < 25) & (np.linalg.norm(true_ab, axis=-1) < 8)
         dark.append(np.linalg.norm(ab[shadow], axis=-1))
-    auc, rare, delta, ours_color, true_color = np.mean(rows, axis=0)
-    return Setting(
-        temperature,
-        rebalance,
-        saturation,
-        round(float(auc), 3),
-        round(float(rare), 3),
-        round(float(delta), 3),
-        round(float(ours_color / true_color), 3),
-        round(float(np.concatenate(dark).mean()), 3) if any(len(d) for d in dark) else 0.0,
-    )
+    *scores, ours_color, true_color = np.mean(rows, axis=0)
+    dark_chroma = np.concatenate(dark).mean() if any(map(len, dark)) else 0.0
+    scores += [ours_color / true_color, dark_chroma]
+    return Setting(*choice, *(round(float(score), 3) for score in scores))

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from kinemacolor.engine.color import ciede2000
-from kinemacolor.export import curve, metrics, networks
+from kinemacolor.export import metrics, networks
 from kinemacolor.export.checkpoint import Position
 from kinemacolor.export.data import Pictures, as_films_enter
 from kinemacolor.export.errors import DataError
@@ -20,6 +20,7 @@ from torch import nn
 SIDE = 192  # of the square whose area the network sees, and of a sample picture
 MAX_PICTURES = 300
 SAMPLES = 24
+PANELS = (("auc", "AuC, %"), ("ciede2000", "CIEDE2000"), ("chroma", "mean chroma"))
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,28 @@ def evaluate(model: nn.Module, pictures: Pictures, out: Path, position: Position
         *(round(float(v), 4) for v in np.mean(rows, axis=0)),
     )
     _append(out / "curve.csv", scores)
-    curve.draw(out / "curve.csv", out / "curve.png")
+    draw_curve(out / "curve.csv", out / "curve.png")
     cv2.imwrite(str(out / f"samples-{position.pictures:08d}.png"), sheet(samples, columns=3))
     return scores
+
+
+def draw_curve(table: Path, out: Path) -> None:
+    """Writes curve.png of a run's curve.csv; the dotted line is the truth's chroma."""
+    # Matplotlib takes half a second to import, and only a training run needs it.
+    from matplotlib.figure import Figure
+
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    seen = [int(row["pictures"]) / 1000 for row in rows]
+    figure = Figure(figsize=(12, 3.5), layout="constrained")
+    for axes, (field, label) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+        axes.plot(seen, [float(row[field]) for row in rows], marker=".")
+        if field == "chroma":
+            axes.plot(seen, [float(row["true_chroma"]) for row in rows], ":", color="grey")
+        axes.set_xlabel("thousand pictures seen")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    figure.savefig(out)
 
 
 def grey(lab: NDArray[np.float32]) -> NDArray[np.uint8]:

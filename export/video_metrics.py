@@ -180,20 +180,6 @@ def color_errors(L: Planes, ab: Planes, truth: Planes) -> list[Planes]:
     return [_difference(*frame) for frame in zip(L, ab, truth, strict=True)]
 
 
-def frames_to_recover(errors: Sequence[float], reference: Sequence[float], cut: int) -> int:
-    """Frames after a cut until the error is within 10 % of per-frame inference; 0: at once.
-
-    Args:
-        errors: mean colour error of every frame of the result.
-        reference: the same of per-frame inference.
-        cut: number of the frame that starts the shot.
-    """
-    for frame in range(cut, len(errors)):
-        if errors[frame] <= 1.1 * reference[frame]:
-            return frame - cut
-    return len(errors) - cut
-
-
 def to_rgb(L: Planes, ab: Planes) -> NDArray[np.uint8]:
     """L: (H, W), ab: (2, H, W). Returns (H, W, 3) R'G'B', clipped to the gamut."""
     rgb = cv2.cvtColor(cv2.merge([L, ab[0], ab[1]]), cv2.COLOR_Lab2RGB)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from numbers import Integral, Real
@@ -43,7 +43,7 @@ class Checked:
 
     def __post_init__(self) -> None:
         group = type(self)
-        kinds = types_of(group)
+        kinds = get_type_hints(group)
         for name, words in described(group):
             flag, value = flag_of(group, name), getattr(self, name)
             _check_kind(flag, value, _members(kinds[name]))
@@ -52,25 +52,18 @@ class Checked:
                     _check_range(flag, number, words)
 
 
-def described(group: type[Any]) -> Iterator[tuple[str, Words]]:
-    """Yields the name and the words of every option of a group.
+def described(group: type[Any]) -> list[tuple[str, Words]]:
+    """Returns the name and the words of every option of a group.
 
     A field that is not an `option` is Python's alone: no command has it, and nothing checks it.
     """
-    for each in fields(group):
-        if "words" in each.metadata:
-            yield each.name, each.metadata["words"]
+    return [(f.name, f.metadata["words"]) for f in fields(group) if "words" in f.metadata]
 
 
 def flag_of(group: type[Any], name: str) -> str:
     """The option's name on the command line."""
-    words: Mapping[str, Words] = dict(described(group))
-    return words[name].flags[-1] if words[name].flags else "--" + name.replace("_", "-")
-
-
-def types_of(group: type[Any]) -> dict[str, Any]:
-    """The types of a dataclass's fields, by name."""
-    return get_type_hints(group)
+    flags = dict(described(group))[name].flags
+    return flags[-1] if flags else "--" + name.replace("_", "-")
 
 
 def _members(kind: Any) -> list[Any]:

@@ -1,7 +1,5 @@
 """The base of every error that is meant for the user."""
 
-from __future__ import annotations
-
 
 class KinemacolorError(Exception):
     """Base of every error that this program raises on purpose; its text says what to do."""

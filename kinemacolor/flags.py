@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from kinemacolor.checked import Words, described, flag_of, types_of
+from kinemacolor.checked import Words, described, flag_of
 from kinemacolor.errors import BadOption
 
 Command = Callable[..., Any]
@@ -51,7 +51,7 @@ def takes(groups: Iterable[type[Any]], build: Callable[..., Any]) -> Callable[[C
 
 
 def _parameter(group: type[Any], name: str, words: Words) -> inspect.Parameter:
-    default, kind = getattr(group, name), types_of(group)[name]
+    default, kind = getattr(group, name), get_type_hints(group)[name]
     flag = flag_of(group, name)
     if _turns_off(flag):
         default = not default
@@ -62,7 +62,7 @@ def _parameter(group: type[Any], name: str, words: Words) -> inspect.Parameter:
     extra: dict[str, Any] = {}
     if plain in (int, float):
         extra = {"min": words.low, "max": words.high}
-    if _repeats(kind):
+    if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:  # it may be given again
         plain = list[str]
     info = typer.Option(*(words.flags or (flag,)), help=words.help, metavar=words.metavar, **extra)
     optional = plain if default is not None else plain | None
@@ -84,11 +84,6 @@ def _read(group: type[Any], name: str, words: Words, value: Any) -> Any:
         return tuple(map(words.parse, value)) if isinstance(value, list) else words.parse(value)
     except BadOption as error:
         raise typer.BadParameter(str(error), param_hint=f"'{flag}'") from None
-
-
-def _repeats(kind: Any) -> bool:
-    """Whether an option may be given several times: a tuple of any length."""
-    return get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis
 
 
 def _turns_off(flag: str) -> bool:

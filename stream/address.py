@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -23,7 +24,14 @@ STILLS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".jp2": "JPEG2000",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
 }
+# Suffixes of pictures that may be numbered, and then are a film.
+PICTURES = frozenset(STILLS) | {".dpx", ".exr", ".tga", ".bmp", ".jp2", ".pgm", ".ppm"}
 SOURCE_KINDS = (
     "a file, a folder, -, test:, webcam:, v4l2:, avfoundation:, dshow:, screen:, rtsp://, rtmp://,"
     " http://, udp://, srt:// and tcp:// are"
@@ -33,30 +41,22 @@ SINK_KINDS = (
 )
 _CAMERA = re.compile(r"(webcam|v4l2|avfoundation|dshow|screen):(.*)", re.DOTALL)
 _STREAM = re.compile(r"(rtsps?|rtmps?|https?|udp|srt|tcp)://")
+_NUMBER = re.compile(r"%0?(\d*)d")
 _RTMP_PORTS = {"rtmp": 1935, "rtmps": 443}
 
 
 @dataclass(frozen=True)
 class Address:
-    """Any source or sink; what holds for most kinds is the default.
-
-    Attributes:
-        live: frames come at the source's own pace.
-        has_viewers: an output is watched as it is sent, so pictures must come in time.
-        follows_keys: viewers of an output ask for key frames, or need none.
-    """
+    """Any source or sink; what holds for most kinds is the default."""
 
     text: str = field(repr=False)  # as it was given
 
-    live: ClassVar[bool] = False
-    has_viewers: ClassVar[bool] = False
-    follows_keys: ClassVar[bool] = False
+    live: ClassVar[bool] = False  # frames come at the source's own pace
+    has_viewers: ClassVar[bool] = False  # watched as it is sent, so pictures must come in time
+    follows_keys: ClassVar[bool] = False  # viewers ask for key frames, or need none
 
     def __str__(self) -> str:
         return shown_url(self.text)
-
-
-# Sources and sinks
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,41 @@ class LocalFile(Address):
 
 
 @dataclass(frozen=True)
+class ImageSequence(Address):
+    """`frames/%06d.dpx`, `frames/*.tif` or the pictures of a folder: one film.
+
+    Attributes:
+        name: of the files, with `%06d` where the number stands, or a glob's wildcards.
+    """
+
+    folder: Path
+    name: str
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the name says where a number stands."""
+        return _NUMBER.search(self.name) is not None
+
+    def file(self, number: int) -> Path:
+        """The path of one picture by its number."""
+        return self.folder / _NUMBER.sub(lambda m: str(number).zfill(int(m[1] or 0)), self.name)
+
+    def files(self) -> list[tuple[int, Path]]:
+        """The pictures that there are, in order, with their numbers from 0 on."""
+        paths = [p for p in self.folder.glob("*") if p.suffix.lower() in PICTURES]
+        if self.is_numbered:
+            before, after = _NUMBER.split(self.name)[::2]
+            wanted = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+            numbers = {int(m[1]): p for p in paths if (m := wanted.fullmatch(p.name))}
+            first = min(numbers, default=0)
+            return [(number - first, numbers[number]) for number in sorted(numbers)]
+        named = sorted(p for p in paths if fnmatchcase(p.name, self.name))
+        return list(enumerate(named))
+
+
+@dataclass(frozen=True)
 class Pipe(Address):
     """`-`: standard input, or Y4M on standard output."""
-
-
-# Sources
 
 
 @dataclass(frozen=True)
@@ -122,9 +152,6 @@ class NetworkStream(Address):
     transport: str  # of RTSP: tcp or udp
 
     live = True
-
-
-# Sinks
 
 
 @dataclass(frozen=True)
@@ -171,11 +198,12 @@ class Datagrams(Address):
 
 @dataclass(frozen=True)
 class RtspServer(Address):
-    """`rtsp://@[HOST]:PORT/PATH`: served here, at 127.0.0.1 unless a host is named."""
+    """`rtsp(s)://@[HOST]:PORT/PATH`: served here, at 127.0.0.1 unless a host is named."""
 
     host: str
     port: int
     path: str
+    secure: bool = False  # RTSPS
 
     has_viewers = True
     follows_keys = True
@@ -204,20 +232,9 @@ class RtmpPush(Address):
     has_viewers = True
 
 
-SourceAddress = LocalFile | Pipe | TestPicture | Camera | NetworkStream
-SinkAddress = (
-    LocalFile
-    | Pipe
-    | Null
-    | Window
-    | VirtualCamera
-    | Hls
-    | TransportStream
-    | Datagrams
-    | RtspServer
-    | RtspPush
-    | RtmpPush
-)
+SourceAddress = LocalFile | ImageSequence | Pipe | TestPicture | Camera | NetworkStream
+StreamAddress = Hls | TransportStream | Datagrams | RtspServer | RtspPush | RtmpPush
+SinkAddress = LocalFile | ImageSequence | Pipe | Null | Window | VirtualCamera | StreamAddress
 
 
 def parse_source(text: str | Path) -> SourceAddress:
@@ -240,7 +257,7 @@ def parse_source(text: str | Path) -> SourceAddress:
     path = _local_path(text)
     if "://" in path and not Path(path).exists():
         raise BadSource(f"there is no source {path.split('://', 1)[0]}://; {SOURCE_KINDS}")
-    return LocalFile(path, Path(path))
+    return _sequence(path) or LocalFile(path, Path(path))
 
 
 def parse_sink(text: str | Path) -> SinkAddress:
@@ -264,16 +281,23 @@ def parse_sink(text: str | Path) -> SinkAddress:
             return Window(text)
         case "virtualcam":
             return VirtualCamera(text, rest)
+        case "hls" if not rest:
+            raise BadSink("hls: needs a folder, such as hls:public/live")
         case "hls":
-            return _hls(text, rest)
+            return Hls(text, Path(rest))
+        case "mpegts" if rest != "-":
+            raise BadSink("mpegts: writes to a pipe: mpegts:-; for a file give its name, film.ts")
         case "mpegts":
-            return _transport_stream(text, rest)
+            return TransportStream(text)
         case "web":
             raise _not_yet(kind)
         case _ if "://" not in text:
-            return LocalFile(text, Path(text))
+            numbered = _sequence(text)
+            return numbered if numbered and numbered.is_numbered else LocalFile(text, Path(text))
         case "udp":
             return _datagrams(text)
+        case "rtsps" if rest.startswith("//@"):
+            return _rtsp_server(text)
         case "rtsp":
             return _rtsp_server(text) if rest.startswith("//@") else _rtsp_push(text)
         case "rtmp" | "rtmps":
@@ -282,6 +306,15 @@ def parse_sink(text: str | Path) -> SinkAddress:
             raise _not_yet(kind)
         case _:
             raise BadSink(f"there is no sink {kind}://; {SINK_KINDS}")
+
+
+def _sequence(text: str) -> ImageSequence | None:
+    """The pictures that a pattern names; None where it is none, or a file of that very name."""
+    path = Path(text)
+    patterned = _NUMBER.search(path.name) or any(c in path.name for c in "*?[")
+    if not patterned or path.suffix.lower() not in PICTURES or path.exists():
+        return None
+    return ImageSequence(text, path.parent, path.name)
 
 
 def is_still(name: str | Path) -> bool:
@@ -356,18 +389,6 @@ def _rtsp_transport(url: str) -> tuple[str, str]:
     return url, "tcp"
 
 
-def _hls(text: str, folder: str) -> Hls:
-    if not folder:
-        raise BadSink("hls: needs a folder, such as hls:public/live")
-    return Hls(text, Path(folder))
-
-
-def _transport_stream(text: str, target: str) -> TransportStream:
-    if target != "-":
-        raise BadSink("mpegts: writes to a pipe: mpegts:-; for a file give its name, film.ts")
-    return TransportStream(text)
-
-
 def _datagrams(text: str) -> Datagrams:
     parts = _split(text, BadSink)
     if not (parts.hostname and _port(parts)):
@@ -379,14 +400,17 @@ def _datagrams(text: str) -> Datagrams:
 
 def _rtsp_server(text: str) -> RtspServer:
     parts = _split(text, BadSink)
-    if "@" in text.removeprefix("rtsp://@"):
-        raise BadSink("rtsp://@ serves from here: --user names who may watch, its URL does not")
+    scheme = parts.scheme
+    if "@" in text.removeprefix(f"{scheme}://@"):
+        raise BadSink(
+            f"{scheme}://@ serves from here: --user names who may watch, its URL does not"
+        )
     try:
-        port = 8554 if parts.port is None else parts.port
+        port = {"rtsp": 8554, "rtsps": 8322}[scheme] if parts.port is None else parts.port
     except ValueError as error:
-        raise BadSink(f"{shown_url(text)}: expected rtsp://@:PORT/PATH") from error
+        raise BadSink(f"{shown_url(text)}: expected {scheme}://@:PORT/PATH") from error
     host = parts.hostname or "127.0.0.1"
-    return RtspServer(text, host, port, parts.path.strip("/") or "live")
+    return RtspServer(text, host, port, parts.path.strip("/") or "live", scheme == "rtsps")
 
 
 def _rtsp_push(text: str) -> RtspPush:

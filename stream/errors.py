@@ -1,7 +1,5 @@
 """What can go wrong on the way of a frame."""
 
-from __future__ import annotations
-
 from kinemacolor.errors import KinemacolorError
 
 

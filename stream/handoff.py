@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from math import inf
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -29,32 +30,93 @@ class Stop:
     """A way to end a run from any thread. Once requested it stays so."""
 
     def __init__(self) -> None:
+        self.error: BaseException | None = None  # what the run ends with, once requested
         self._requested = threading.Event()
         self._fail: Callable[[BaseException], None] | None = None
         self._lock = threading.RLock()  # a signal's handler may ask while this thread holds it
 
-    @property
     def requested(self) -> bool:
         return self._requested.is_set()
 
-    def request(self) -> None:
-        """Ends the run that this belongs to, or is going to belong to."""
+    def request(self, error: BaseException | None = None) -> None:
+        """Ends the run that this belongs to, or is going to belong to, with Stopped or `error`."""
         with self._lock:
+            self.error = self.error or error or Stopped()
             self._requested.set()
             if self._fail is not None:
-                self._fail(Stopped())
+                self._fail(self.error)
 
     def sleep(self, seconds: float) -> None:
-        """Waits. Raises Stopped as soon as the end is requested."""
+        """Waits. Raises Stopped, or what was asked for, as soon as the end is requested."""
         if self._requested.wait(seconds):
-            raise Stopped
+            raise self.error or Stopped()
 
     def attach(self, fail: Callable[[BaseException], None] | None) -> None:
         """Names what is to be failed with Stopped; None when there is nothing left to end."""
         with self._lock:
             self._fail = fail
-            if fail is not None and self._requested.is_set():
-                fail(Stopped())
+            if fail is not None and self.error is not None:
+                fail(self.error)
+
+
+# What asks a process to end: Ctrl-C, `kill`, a terminal that is closed (there is none on Windows).
+ENDING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+_KILL_SECONDS = 3.0
+
+
+class Interrupts:
+    """Handles the signals of ENDING: one asks, the next only says so, a third at once kills.
+
+    Args:
+        act: what the first signal does, on the main thread, with its number.
+    """
+
+    def __init__(self, act: Callable[[int], None]) -> None:
+        self.act = act
+        self._came: list[float] = []
+
+    def __call__(self, number: int, frame: object) -> None:
+        self._came.append(time.monotonic())
+        if len(self._came) == 1:
+            self.act(number)
+        elif len(self._came) > 2 and self._came[-1] - self._came[-2] <= _KILL_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        else:
+            with suppress(OSError):  # the terminal is gone
+                os.write(2, b"finishing the output; once more within 3 s kills\n")
+
+
+@contextmanager
+def on_interrupt(act: Callable[[int], None]) -> Iterator[None]:
+    """Lets a signal of ENDING do this for a while, on the main thread; elsewhere it does nothing.
+
+    Where an `Interrupts` handles them already it goes on counting; else one does for this while,
+    of the signals that have a handler in Python.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for handler in before.values():
+        if isinstance(handler, Interrupts):
+            outer, handler.act = handler.act, act
+            try:
+                yield
+            finally:
+                handler.act = outer
+            return
+    handler = Interrupts(act)
+    handled = {number: old for number, old in before.items() if callable(old)}
+    for number in handled:  # not ignored, not the system's own
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in handled.items():
+            signal.signal(number, old)
 
 
 class Channel(Generic[T]):
@@ -136,8 +198,7 @@ class Channel(Generic[T]):
         """Closes, and throws away what is here."""
         with self._changed:
             self._items.clear()
-            self._closed = True
-            self._changed.notify_all()
+            self.close()
 
     def __enter__(self) -> Channel[T]:
         return self
@@ -164,9 +225,9 @@ class StageGroup:
     Stages started here run in their own thread; the body of the `with` block is one more
     stage, on the caller's thread. Leaving the block joins every thread.
 
-    On the main thread, Ctrl-C and SIGTERM are one more error of the group. They are not raised
-    where they arrive: that may be between taking a lock and the block that gives it back, and
-    every other thread would wait for it for ever.
+    On the main thread, Ctrl-C, SIGTERM and SIGHUP are one more error of the group. They are not
+    raised where they arrive: that may be between taking a lock and the block that gives it back,
+    and every other thread would wait for it for ever.
     """
 
     def __init__(self, *channels: Channel[Any], stop: Stop | None = None) -> None:
@@ -174,7 +235,8 @@ class StageGroup:
         self._stop = stop
         self._threads: list[threading.Thread] = []
         self._errors: list[BaseException] = []
-        self._handlers: dict[int, Any] = {}  # the signal handlers from before
+        self._entered = False
+        self._signals: AbstractContextManager[None] = on_interrupt(self._interrupt)
 
     def start(self, stage: Callable[[], None]) -> None:
         """Runs `stage` on a thread of its own, named after it."""
@@ -185,28 +247,21 @@ class StageGroup:
     def __enter__(self) -> StageGroup:
         if self._stop is not None:
             self._stop.attach(self._fail)
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                if callable(signal.getsignal(number)):  # not ignored, not the system's own
-                    self._handlers[number] = signal.signal(number, self._interrupt)
+        self._signals.__enter__()
+        self._entered = True
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> bool:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         try:
             self._join(error)
         finally:
             if self._stop is not None:
                 self._stop.attach(None)
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
+            if self._entered:  # a group may only start threads, and end them
+                self._signals.__exit__(None, None, None)
         if self._errors and self._errors[0] is not error:
             raise self._errors[0]
-        return kind is not None and issubclass(kind, Closed)
+        return isinstance(error, Closed)
 
     def _join(self, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, Closed):
@@ -218,7 +273,7 @@ class StageGroup:
             except BaseException as late:  # Ctrl-C where the handlers are not this group's
                 self._fail(late)
 
-    def _interrupt(self, number: int, frame: object) -> None:
+    def _interrupt(self, number: int) -> None:
         # The channels' locks are re-entrant, so this may run while the main thread holds one.
         self._fail(KeyboardInterrupt(number))
 

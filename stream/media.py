@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import av
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # What a stage hands to the next: a picture, or a packet of another stream that is only copied.
 Item = av.VideoFrame | av.Packet
+
+# Which of a picture's two fields is shown first; progressive pictures have none.
+FieldOrder = Literal["progressive", "tff", "bff"]
 
 
 def is_frame(item: object) -> TypeIs[av.VideoFrame]:
@@ -25,6 +28,13 @@ def is_frame(item: object) -> TypeIs[av.VideoFrame]:
 def is_cover(stream: Any) -> bool:
     """Whether a stream is one picture for the shelf, not a film."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def has_alpha(pix_fmt: str) -> bool:
+    """Whether a pixel format has a plane of alpha, or a component."""
+    kind = av.VideoFormat(pix_fmt)
+    names = {"yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya8", "ya16"}
+    return len(kind.components) in (2, 4) and pix_fmt.startswith(tuple(names))
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,26 @@ class SourceInfo:
     codec: str
     frames: int | None = None  # an estimate where the container keeps no count
     duration_seconds: float | None = None
+    field_order: FieldOrder | None = None  # None: as the first frame's flags say
+
+
+State = Literal["whole", "resumed", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one output.
+
+    Attributes:
+        state: "resumed" failed, and went on elsewhere or later: some frames are nowhere.
+        cause: of what is not whole.
+        files: what of it lies on the disk and is not, or not whole, under the output's own name.
+    """
+
+    output: str  # its address, as it may be shown
+    state: State
+    cause: str | None = None
+    files: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -70,6 +100,7 @@ class Sink(Protocol):
 
     description: str = ""  # "libx264 crf 18 veryfast, yuv420p"
     pix_fmts: frozenset[str] = frozenset()  # what frames may be in; empty means anything
+    full_range: bool = True  # players are told that luma runs from 0 to the highest code
     follows_size: bool = False  # frames may change their size and format on the way
 
     @property
@@ -86,6 +117,11 @@ class Sink(Protocol):
     def dropped(self) -> Mapping[str, int]:
         """Frames of a live source that an output was too slow for, by its description."""
         return {}
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """What became of each of several outputs; empty for one, which is the run's own."""
+        return ()
 
     def write(self, item: Item) -> None: ...
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from kinemacolor.engine.backend import BackendName, Precision
 
-from kinemacolor.checked import Checked, option, types_of
+from kinemacolor.checked import Checked, option
 from kinemacolor.errors import BadOption
 
 _LONGEST_SECONDS = 1e9  # 30 years; FFmpeg counts microseconds in 64 bits
@@ -172,6 +172,9 @@ class Span(Checked):
         parse=parse_seconds,
         high=_LONGEST_SECONDS,
     )
+    copy_times: bool = option(
+        False, "A part keeps the film's times; else it begins at zero.", "--copyts"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -197,7 +200,12 @@ class LiveOptions(Checked):
         None, "Asked of a camera.", metavar="WxH", parse=parse_size, low=1
     )
     fps: Fraction | None = option(
-        None, "Asked of a camera.", metavar="FPS", parse=parse_rate, low=0.1, high=1000.0
+        None,
+        "Asked of a camera; of numbered pictures.",
+        metavar="FPS",
+        parse=parse_rate,
+        low=0.1,
+        high=1000.0,
     )
     input_format: str | None = option(None, "Asked of a camera: mjpeg, ...")
     realtime: bool = option(False, "A film as if live.")
@@ -220,6 +228,15 @@ class LiveOptions(Checked):
 
 
 @dataclass(frozen=True)
+class FilmOptions(Checked):
+    """What is done to a film's pictures before they are coloured."""
+
+    deinterlace: bool = option(False, "Makes whole pictures of fields; changes the luma.")
+    inverse_telecine: bool = option(False, "Takes film at 24 a second out of video at 30.")
+    sequence: bool = option(False, "A folder's pictures are one film, at --fps.")
+
+
+@dataclass(frozen=True)
 class OutputOptions(Checked):
     """What may happen to files that are there, and who may look on."""
 
@@ -228,6 +245,10 @@ class OutputOptions(Checked):
     user: str | None = option(
         None, "Login for RTSP viewers; password from KINEMACOLOR_PASSWORD[_FILE]."
     )
+    tls_cert: Path | None = option(
+        None, "Certificate (PEM) of an rtsps://@ server.", metavar="FILE", parse=Path
+    )
+    tls_key: Path | None = option(None, "Its key (PEM).", metavar="FILE", parse=Path)
 
 
 @dataclass(frozen=True)
@@ -238,6 +259,7 @@ class Options:
     encode: EncodeOptions = EncodeOptions()
     span: Span = Span()
     live: LiveOptions = LiveOptions()
+    film: FilmOptions = FilmOptions()
     output: OutputOptions = OutputOptions()
 
     @classmethod
@@ -246,7 +268,7 @@ class Options:
 
         Raises BadOption: a value is out of its range. TypeError: there is no such option.
         """
-        groups = types_of(cls)
+        groups = get_type_hints(cls)
         owner = {f.name: name for name, group in groups.items() for f in fields(group)}
         sorted_in: dict[str, dict[str, Any]] = {name: {} for name in groups}
         for name, value in values.items():

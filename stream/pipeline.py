@@ -65,7 +65,9 @@ def run(
         for item in colored:
             with stats.time("encode", frame=is_frame(item)):
                 sink.write(item)
-            _count(item, stats, latency)
+            stats.left(frame=is_frame(item))
+            if is_frame(item) and latency is not None:
+                latency.left(item)
             if is_frame(item) and on_frame is not None:
                 on_frame(stats)
 
@@ -100,13 +102,6 @@ def _of_one_size(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
         return shape
 
     return (shot for _, shot in groupby(items, current))
-
-
-def _count(item: Item, stats: Stats, latency: Latency | None) -> None:
-    """Counts an item that is in the sink."""
-    stats.left(frame=is_frame(item))
-    if latency is not None and is_frame(item):
-        latency.left(item)
 
 
 def _timed(source: Source, stats: Stats) -> Iterator[Item]:

@@ -291,6 +291,20 @@ def _two_chapters(seconds: float) -> list[Any]:
     ]
 
 
+def copy_moved(source: Path, target: Path, *, seconds: float) -> Path:
+    """Copies a clip's streams, all times later by so much."""
+    with av.open(str(source)) as clip, av.open(str(target), "w") as out:
+        out.container_options["muxdelay"] = "0"
+        copies = {s.index: out.add_stream_from_template(s) for s in clip.streams}
+        for packet in clip.demux():
+            if packet.size:
+                ticks = round(seconds / packet.time_base)
+                packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+                packet.stream = copies[packet.stream_index]
+                out.mux_one(packet)
+    return target
+
+
 # Damage
 
 

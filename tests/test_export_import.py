@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,8 +19,6 @@ from kinemacolor.export import bins, caffe
 from kinemacolor.export.errors import BadWeights
 from kinemacolor.export.import_weights import import_model
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
-from skimage import color
 from torch import Tensor
 
 Blobs = dict[str, list[NDArray[np.float32]]]
@@ -352,82 +349,3 @@ def test_broken_pth_files_are_one_clear_error(tmp_path: Path) -> None:
     for file, reason in ((text, "no file of weights"), (other, "neither"), (shape, "layout")):
         with pytest.raises(BadWeights, match=reason):
             import_model(file, tmp_path / "out.onnx")
-
-
-def test_a_pth_that_runs_code_is_refused(tmp_path: Path) -> None:
-    """A pickle can run anything; foreign files are read as weights only."""
-
-    class Trap:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return Path.touch, (Path(tmp_path / "trapped"),)  # type: ignore[return-value]
-
-    torch.save({"model10.1.weight": Trap()}, tmp_path / "trap.pth")
-    with pytest.raises(BadWeights):
-        import_model(tmp_path / "trap.pth", tmp_path / "out.onnx")
-    assert not (tmp_path / "trapped").exists()
-
-
-# --- foreign ONNX --------------------------------------------------------------------------------
-
-
-def foreign(path: Path, weight: NDArray[np.float32], *, side: int, half: bool = False) -> Path:
-    """A colorizer of one 3x3 convolution: (1, 3, side, side) in, as many channels as weight out."""
-    kind = TensorProto.FLOAT16 if half else TensorProto.FLOAT
-    out = len(weight)
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["input", "w"], ["output"], pads=[1, 1, 1, 1])],
-        "foreign",
-        [helper.make_tensor_value_info("input", kind, [1, 3, side, side])],
-        [helper.make_tensor_value_info("output", kind, [1, out, side, side])],
-        [onnx.numpy_helper.from_array(weight.astype(np.float16 if half else np.float32), "w")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=7)
-    onnx.save(model, str(path))
-    return path
-
-
-def grey_rgb(L: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(1, 1, H, W) lightness to (1, 3, H, W) RGB 0..1 of that grey, by scikit-image."""
-    lab = np.zeros((*L.shape[2:], 3))
-    lab[..., 0] = L[0, 0]
-    return np.asarray(color.lab2rgb(lab).transpose(2, 0, 1)[None])
-
-
-def test_ddcolor_takes_the_grey_picture_and_gives_ab(tmp_path: Path) -> None:
-    weight = np.random.default_rng(0).normal(0, 20, (2, 3, 3, 3)).astype(np.float32)
-    source = foreign(tmp_path / "ddcolor_paper_tiny.onnx", weight, side=32)
-    result = import_model(source, tmp_path / "wrapped.onnx")
-    assert result.architecture == "ddcolor"
-    spec = read_spec(result.path)
-    assert (spec.fixed_size, spec.height, spec.width) == (True, 32, 32)
-    L = lightness()
-    rgb = torch.from_numpy(grey_rgb(L))
-    expected = F.conv2d(rgb, torch.from_numpy(weight).double(), padding=1).numpy()
-    assert np.abs(run(result.path, L) - expected).max() < 0.05
-
-
-@pytest.mark.parametrize("half", [False, True])
-def test_deoldify_gives_rgb_of_which_ab_is_taken(tmp_path: Path, half: bool) -> None:
-    weight = np.zeros((3, 3, 3, 3), np.float32)
-    weight[:, :, 1, 1] = np.diag([0.9, 0.6, 0.3])  # a warm tint of the grey picture
-    source = foreign(tmp_path / "deoldify.onnx", weight, side=32, half=half)
-    result = import_model(source, tmp_path / "wrapped.onnx")
-    assert result.architecture == "deoldify"
-    L = lightness()
-    tinted = grey_rgb(L)[0].transpose(1, 2, 0) * [0.9, 0.6, 0.3]
-    expected = color.rgb2lab(tinted)[..., 1:].transpose(2, 0, 1)[None]
-    assert expected.max() > 30
-    # float16 pictures of 0..255 have steps of 1/8 at white, larger still in Lab near black
-    assert np.abs(run(result.path, L) - expected).max() < (1.0 if half else 0.05)
-
-
-def test_foreign_models_of_another_kind_are_refused(tmp_path: Path) -> None:
-    text = tmp_path / "text.onnx"
-    text.write_bytes(b"Not found")
-    classifier = foreign(tmp_path / "c.onnx", np.zeros((5, 3, 3, 3), np.float32), side=8)
-    for file in (text, classifier, tmp_path / "missing.onnx"):
-        with pytest.raises(BadWeights):
-            import_model(file, tmp_path / "out.onnx")
-    (tmp_path / "weights.h5").write_bytes(b"x")
-    with pytest.raises(BadWeights, match=r"known: \.caffemodel, \.pth, \.onnx"):
-        import_model(tmp_path / "weights.h5", tmp_path / "out.onnx")

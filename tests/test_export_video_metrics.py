@@ -13,7 +13,6 @@ from kinemacolor.export.video_metrics import (
     Passage,
     color_distribution_change,
     colorfulness,
-    frames_to_recover,
     jensen_shannon,
     measure_motion,
     score_video,
@@ -21,6 +20,7 @@ from kinemacolor.export.video_metrics import (
     warp_error,
 )
 
+from benchmarks.steady_cuts import frames_to_recover
 from tests.shots import H, W, pan, picture
 
 STEP = 3  # pixels that the picture moves a frame

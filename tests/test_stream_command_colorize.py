@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from kinemacolor.stream.address import STILLS
 from kinemacolor.stream.errors import StreamError
 
 from tests import media
@@ -200,7 +201,7 @@ def test_an_error_after_a_server_was_opened_ends_the_process(
 )
 def test_a_still_becomes_a_picture_and_nothing_else(folder: Path, sink: str) -> None:
     (folder / "photo.jpg").touch()  # it is not even opened
-    said = "use .jpg, .jpeg, .png, .tif, .tiff, .webp, null: or window:"
+    said = f"use {', '.join(STILLS)}, null: or window:"
     assert_refused(folder, said, "photo.jpg", "-o", sink)
     assert_refused(folder, said, "photo.jpg", "-o", "null:", "-o", sink)
 

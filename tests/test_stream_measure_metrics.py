@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import urllib.request
+from contextlib import closing
 from fractions import Fraction
 
 import av
@@ -21,7 +22,7 @@ def test_counters_are_those_of_the_moment() -> None:
     source = open_source("test:64x48@25#1")
     stats = Stats()
     latency = Latency(lambda: 1.0)
-    with Metrics(":0", stats, source=source, latency=latency) as metrics:
+    with closing(Metrics(":0", stats, source=source, latency=latency)) as metrics:
         stats.frames_in = 7
         for seconds in (0.004, 0.005, 0.03, 7.0):
             stats.spent("infer", seconds)

@@ -6,18 +6,18 @@ import math
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer
-from kinemacolor.stream.command.flags import takes_options
+from kinemacolor.stream.command.colorize import takes_options
 from kinemacolor.stream.options import Options, parse_every, parse_rate, parse_seconds, parse_size
 from typer.testing import CliRunner
 
-from kinemacolor.checked import described, flag_of, types_of
+from kinemacolor.checked import described, flag_of
 from kinemacolor.errors import BadOption
 
-GROUPS = types_of(Options)
+GROUPS = get_type_hints(Options)
 FLAGS = {name: flag_of(group, name) for group in GROUPS.values() for name, _ in described(group)}
 # Of each option: what is written, and the value that it means.
 WRITTEN: dict[str, tuple[str | None, Any]] = {
@@ -39,6 +39,7 @@ WRITTEN: dict[str, tuple[str | None, Any]] = {
     "preset": ("slow", "slow"),
     "intra_refresh": (None, True),
     "start_seconds": ("1:30", 90.0),
+    "copy_times": (None, True),
     "duration_seconds": ("00:00:02.5", 2.5),
     "size": ("1280x720", (1280, 720)),
     "fps": ("30000/1001", Fraction(30000, 1001)),
@@ -49,9 +50,14 @@ WRITTEN: dict[str, tuple[str | None, Any]] = {
     "wait": (None, True),
     "max_latency_ms": ("150", 150.0),
     "degrade": (None, False),
+    "deinterlace": (None, True),
+    "inverse_telecine": (None, True),
+    "sequence": (None, True),
     "overwrite": (None, True),
     "metrics": (":9100", ":9100"),
     "user": ("eve", "eve"),
+    "tls_cert": ("cert.pem", Path("cert.pem")),
+    "tls_key": ("key.pem", Path("key.pem")),
 }
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from kinemacolor.stream.rtsp import (
@@ -21,6 +24,7 @@ from kinemacolor.stream.rtsp import (
     RtspServer,
 )
 from kinemacolor.stream.rtsp.nal import split_annex_b
+from kinemacolor.stream.sinks.publish import tls_for
 
 from tests.rtsp_peer import Client, Clip, Publisher, depacketize_h264, digest, encode_clip
 
@@ -394,13 +398,92 @@ def test_places_and_connections_are_limited(clip: Clip) -> None:
     with serving(clip, limits) as server, Client(server) as one, Client(server) as two:
         one.play(0)
         assert two.setup(0).status == 503
-        with Client(server) as three, Client(server) as four:
+        with Client(server) as three:
             assert three.request("OPTIONS").status == 200
-            reply = four.reply()
+            with Client(server) as four:
+                reply = four.reply()
             assert (reply.status, reply.header("retry-after")) == (503, "10")
         assert one.request("TEARDOWN").status == 200
         assert two.setup(0).status == 200
         assert server.stats().refused == {"status_503": 1, "too_many_connections": 1}
+
+
+def test_the_oldest_silent_connection_makes_room(clip: Clip) -> None:
+    """64 connections that said nothing shut all new viewers out."""
+    limits = replace(Limits(), connections=4, connections_per_address=4)
+    with serving(clip, limits) as server, contextlib.ExitStack() as stack:
+        viewer = stack.enter_context(Client(server))
+        viewer.play(0)
+        silent = [stack.enter_context(Client(server)) for _ in range(3)]
+        late = stack.enter_context(Client(server))
+        late.play(0)
+        assert silent[0].at_end()
+        assert read_units(viewer, 0, 2)
+        assert server.stats().refused["silent"] >= 1
+
+
+def test_silence_ends_soon_and_so_does_who_never_plays(clip: Clip) -> None:
+    """34 viewers that set up and never played held their places for 78 seconds."""
+    limits = replace(Limits(), first_word_seconds=0.3, play_seconds=1)
+    with serving(clip, limits) as server, Client(server) as silent, Client(server) as idler:
+        assert idler.setup(0).status == 200
+        assert silent.at_end()
+        assert idler.at_end()
+        assert server.stats().refused == {"silent": 1, "never_played": 1}
+        assert server.stats().clients == 0
+
+
+def test_a_place_is_kept_for_who_played_before(clip: Clip) -> None:
+    limits = replace(Limits(), connections=4)
+    with serving(clip, limits) as server, contextlib.ExitStack() as stack:
+        with Client(server) as known:
+            known.play(0)
+            assert known.request("TEARDOWN").status == 200
+        wait_for(lambda: server.stats().connections == 0)
+        for number in range(4):
+            stranger = socket.create_connection(
+                ("127.0.0.1", server.port), source_address=(f"127.0.0.{2 + number}", 0)
+            )
+            stack.enter_context(stranger)
+            stranger.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+            assert stranger.recv(4096).startswith(b"RTSP/1.0 " + (b"200", b"503")[number == 3])
+        with Client(server) as known:
+            known.play(0)
+            assert read_units(known, 0, 2)
+
+
+def test_who_guesses_passwords_waits_and_the_log_says_so(
+    clip: Clip, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thousand wrong passwords in five seconds left no line in the log."""
+    login = Credentials("ann", "pw")
+    with serving(clip, credentials=login) as server:
+        with Client(server) as guesser:
+            for _ in range(5):
+                challenge = guesser.request("DESCRIBE").header("www-authenticate")
+                wrong = digest(challenge, "DESCRIBE", guesser.url, "ann", "guess")
+                guesser.request("DESCRIBE", Authorization=wrong)
+            assert guesser.at_end()
+        with Client(server) as again:
+            assert again.at_end()
+        assert server.stats().refused["wrong_logins"] == 1
+        wait_for(lambda: "5 wrong logins from 127.0.0.1" in caplog.text)
+        time.sleep(1.2)
+        with Client(server) as later:
+            challenge = later.request("DESCRIBE").header("www-authenticate")
+            right = digest(challenge, "DESCRIBE", later.url, "ann", "pw")
+            assert later.request("DESCRIBE", Authorization=right).status == 200
+
+
+def test_ipv6_is_served_beside_ipv4(clip: Clip) -> None:
+    with serving(clip) as server:
+        try:
+            client = socket.create_connection(("::1", server.port), timeout=5)
+        except OSError:
+            pytest.skip("no IPv6 here")
+        with client:
+            client.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+            assert client.recv(4096).startswith(b"RTSP/1.0 200")
 
 
 def test_connections_above_the_rate_are_closed_at_once(clip: Clip) -> None:
@@ -590,3 +673,30 @@ def test_publishing_after_the_end_is_an_error() -> None:
         server.publish_audio(b"x", 0.0)
     with pytest.raises(CannotServe, match="started before"):
         server.start()
+
+
+def test_rtsps_is_served_and_ffmpeg_reads_it(clip: Clip, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None or shutil.which("ffmpeg") is None:
+        pytest.skip("needs openssl and ffmpeg")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with (
+        RtspServer(port=0, tls=tls_for(certificate, key)) as server,
+        Publisher(server, clip),
+        socket.create_connection(("127.0.0.1", server.port)) as silent,
+    ):
+        assert server.url.startswith("rtsps://")
+        silent.sendall(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")  # not TLS
+        watch = ["ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", server.url]
+        done = subprocess.run(
+            [*watch, "-frames:v", "10", "-f", "null", "-"], timeout=30, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+        wait_for(lambda: server.stats().refused.get("no_tls") == 1)

@@ -9,10 +9,11 @@ from pathlib import Path
 import av
 import pytest
 from kinemacolor.stream.errors import BadSink, SinkError
-from kinemacolor.stream.media import Item
+from kinemacolor.stream.media import Item, Outcome, Sink
 from kinemacolor.stream.sinks.null import NullSink
 from kinemacolor.stream.sinks.open import open_sink
 from kinemacolor.stream.sinks.tee import Tee
+from kinemacolor.stream.sources.connection import Backoff
 from kinemacolor.stream.sources.open import open_source
 
 from tests.media import packet_hashes, read_luma, write_clip
@@ -76,9 +77,62 @@ def test_a_film_loses_no_frame_anywhere() -> None:
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_a_sink_that_fails_ends_all_and_says_why(live: bool) -> None:
-    tee = Tee([SlowSink(0), BrokenSink()], live=live)
+def test_a_sink_that_fails_hurts_no_other(live: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """A recording whose disk was full ended the process, and with it all viewers."""
+    whole = SlowSink(0)
+    tee = Tee([whole, BrokenSink()], live=live, names=["a", "b"])
+    write_slowly(tee, frames(50))
+    tee.finish()
+    assert len(whole.taken) + (tee.dropped["slow"] if live else 0) == 50
+    assert whole.taken[-1] == 49
+    assert tee.outcomes == [
+        Outcome("a", "whole"),
+        Outcome("b", "failed", "the disk is full"),
+    ]
+    said = [r.getMessage() for r in caplog.records if "failed" in r.getMessage()]
+    assert said == ["output b failed: the disk is full"]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_the_last_sink_that_fails_ends_all_and_says_why(live: bool) -> None:
+    tee = Tee([BrokenSink(), BrokenSink()], live=live)
     with pytest.raises(SinkError, match="the disk is full"):
+        write_slowly(tee, frames(500))
+    tee.abandon(keep=False)
+
+
+def test_a_sink_that_failed_is_opened_again() -> None:
+    whole, second = SlowSink(0), SlowSink(0)
+    tries = iter([SinkError("not yet"), second])
+
+    def reopen() -> tuple[Sink, str]:
+        made = next(tries)
+        if isinstance(made, SinkError):
+            raise made
+        return made, "b-2"
+
+    tee = Tee(
+        [whole, BrokenSink()],
+        live=True,
+        names=["a", "b"],
+        reopen=[None, reopen],
+        again=Backoff(0.01, 0.01),
+    )
+    write_slowly(tee, frames(100))
+    tee.finish()
+    assert whole.taken[-1] == 99
+    assert second.taken[-1] == 99
+    assert tee.outcomes[1] == Outcome("b", "resumed", "the disk is full", ("b-2",))
+    assert len(second.taken) < 100
+
+
+def test_a_bug_in_a_sink_is_no_output_that_failed() -> None:
+    class Buggy(NullSink):
+        def write(self, item: Item) -> None:
+            raise TypeError("a bug")
+
+    tee = Tee([SlowSink(0), Buggy()], live=True)
+    with pytest.raises(TypeError, match="a bug"):
         write_slowly(tee, frames(500))
     tee.abandon(keep=False)
 

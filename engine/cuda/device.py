@@ -29,7 +29,6 @@ class Event(Protocol):
     def record(self, cuda_stream: Any) -> object: ...
     def synchronize(self) -> object:
         """Waits on the host until the point is reached."""
-        ...
 
 
 class Graph(Protocol):
@@ -44,7 +43,6 @@ class Device(Protocol):
 
     def current(self) -> AbstractContextManager[None]:
         """Makes the GPU's primary context current on this thread."""
-        ...
 
     def cuda_stream(self, *, blocking: bool = False) -> Any:
         """Returns a new cuda_stream with `handle`, `synchronize()` and `wait_for_event(event)`.
@@ -53,27 +51,22 @@ class Device(Protocol):
             blocking: the cuda_stream runs after what is in the default stream, where FFmpeg
                 works. While it is recorded, the default stream must not be used (CUDA error 906).
         """
-        ...
 
     def event(self) -> Event: ...
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Returns page-locked host memory, which copies need in order to run beside kernels."""
-        ...
 
     def alloc(self, size_bytes: int) -> Any:
         """Returns device memory; `int()` gives its address. Raises OutOfDeviceMemory."""
-        ...
 
     def free(self, memory: Any) -> None: ...
     def upload(self, memory: Any, array: NDArray[Any], cuda_stream: Any) -> None: ...
     def download(self, array: NDArray[Any], memory: Any, cuda_stream: Any) -> None: ...
     def capture(self, cuda_stream: Any, enqueue: Callable[[], None]) -> Graph:
         """Records what `enqueue` puts into the cuda_stream, without running it."""
-        ...
 
     def kernels(self, cubin: bytes) -> Callable[..., None]:
         """Loads compiled kernels. Returns launch(name, grid, block, arguments, cuda_stream)."""
-        ...
 
     def close(self) -> None: ...
 

@@ -7,17 +7,11 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from kinemacolor.engine.errors import EngineError
 
 CPU, CUDA = 1, 2  # kDLCPU, kDLCUDA
-
-
-class Exporter(Protocol):
-    """Anything that speaks DLPack."""
-
-    def __dlpack__(self) -> Any: ...
 
 
 class _DLTensor(ctypes.Structure):
@@ -48,8 +42,8 @@ class Tensor:
     capsule: Any
 
 
-def read(exporter: Exporter) -> Tensor:
-    """Returns where an object's memory lies. Raises EngineError if it has none."""
+def read(exporter: Any) -> Tensor:
+    """Returns where the memory of anything that speaks DLPack lies. Raises EngineError if none."""
     capsule = exporter.__dlpack__()
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]

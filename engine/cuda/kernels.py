@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,7 @@ log = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("kernels.cu")
 _BLOCK = (32, 8, 1)
-_SURFACE = np.dtype(
-    [
-        ("address", np.uint64),
-        ("pitch", np.int32),
-        ("width", np.int32),
-        ("height", np.int32),
-        ("wide", np.int32),
-        ("shift", np.int32),
-        ("step", np.int32),
-    ]
-)
+_SURFACE = np.dtype("u8, i4, i4, i4, i4, i4, i4")  # the fields of `Surface`, in their order
 Launch = Callable[..., None]
 
 
@@ -54,8 +45,7 @@ class Surface:
 
     def argument(self) -> Any:
         """The struct that the kernels take."""
-        values = (self.address, self.pitch, self.width, self.height)
-        return np.array((*values, self.wide, self.shift, self.step), _SURFACE)[()]
+        return np.array(astuple(self), _SURFACE)[()]
 
 
 @dataclass(frozen=True)
@@ -95,10 +85,10 @@ class FrameKernels:
         self.chroma_size, self.network_size = chroma_size, network_size
         self._memory: list[Any] = []
         try:
-            self._guide = self._alloc(2 * _area(chroma_size))
-            self._small = self._alloc(2 * _area(network_size))
-            self._fits = self._alloc(16 * _area(network_size))
-            self._model = self._alloc(16 * _area(network_size))
+            self._guide = self._alloc(2 * math.prod(chroma_size))
+            self._small = self._alloc(2 * math.prod(network_size))
+            self._fits = self._alloc(16 * math.prod(network_size))
+            self._model = self._alloc(16 * math.prod(network_size))
             tables = [np.ascontiguousarray(t, np.uint16) for t in (rules.cb_table, rules.cr_table)]
             self._tables = [self._alloc(table.nbytes) for table in tables]
         except EngineError:
@@ -113,7 +103,7 @@ class FrameKernels:
         encoding = self._rules.encoding
         self._guide_of(luma)
         self._resize(self._guide_surface(), self._small, self.network_size)
-        size = _area(self.network_size)
+        size = math.prod(self.network_size)
         arguments = (
             _address(self._small),
             np.uint64(L_address),
@@ -143,7 +133,7 @@ class FrameKernels:
         """
         rules = self._rules
         height, width = ab_size
-        assert _area(ab_size) <= _area(self.network_size)
+        assert math.prod(ab_size) <= math.prod(self.network_size)
         top = np.float32(2**rules.encoding.bit_depth - 1)
         self._guide_of(luma)
         self._resize(self._guide_surface(), self._small, ab_size)
@@ -157,9 +147,7 @@ class FrameKernels:
             *sides,
             np.int32(radius),
             top,
-            np.float32(saturation / rules.ab_step),
-            np.float32(rules.ab_origin),
-            np.float32(rules.epsilon),
+            *map(np.float32, (saturation / rules.ab_step, rules.ab_origin, rules.epsilon)),
         )
         if radius >= 0:
             buffers = (_address(self._fits), _address(self._model))
@@ -196,16 +184,8 @@ class FrameKernels:
     def _resize(
         self, source: Surface, target: Any, size: tuple[int, int], *, left_sited: bool = False
     ) -> None:
-        height, width = size
-        self._run(
-            "resize_codes",
-            size,
-            source.argument(),
-            _address(target),
-            np.int32(width),
-            np.int32(height),
-            np.int32(left_sited),
-        )
+        numbers = map(np.int32, (size[1], size[0], left_sited))
+        self._run("resize_codes", size, source.argument(), _address(target), *numbers)
 
     def _run(self, name: str, size: tuple[int, int], *arguments: Any) -> None:
         grid = (-(-size[1] // _BLOCK[0]), -(-size[0] // _BLOCK[1]), 1)
@@ -246,10 +226,6 @@ def compile_kernels(
             said = " ".join((done.stderr or done.stdout).split())[:400]
             raise EngineError(f"{compiler} cannot compile the GPU kernels for {arch}: {said}")
     return kept.read_bytes()
-
-
-def _area(size: tuple[int, int]) -> int:
-    return size[0] * size[1]
 
 
 def _address(memory: Any) -> np.uint64:

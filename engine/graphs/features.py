@@ -94,7 +94,7 @@ def add_features(model: onnx.ModelProto, taps: tuple[Tap, ...] = KINEMA) -> onnx
         raise BadModel(f"the graph has no tensor {missing[0]}: its features are not known")
     if any(value.name == OUTPUT for value in graph.output):
         return made
-    joined = []
+    joined: list[str] = []
     for tap in taps:
         name = tap.tensor
         if tap.scale != SCALE:

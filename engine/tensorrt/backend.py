@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.backend import Backend, Pending
 from kinemacolor.engine.cuda.device import Device, OutOfDeviceMemory, PyCudaDevice, import_pycuda
 from kinemacolor.engine.cuda.driver import check_driver, find_gpu
 from kinemacolor.engine.errors import BackendUnavailable
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 log = logging.getLogger(__name__)
 
 # Pictures in a batch. One launch costs the GPU about as much as several small pictures do.
-FILE_BATCH, LIVE_BATCH = 4, 1
+FILE_BATCH = 4
 
 
 class TensorRTBackend(Backend):
@@ -172,19 +172,15 @@ class Part:
     number: int
 
 
-class TensorRTPending:
+class TensorRTPending(Pending):
     """Pictures on their way, in one batch or several."""
 
     def __init__(self, backend: TensorRTBackend, parts: list[Part]) -> None:
         self._backend, self._parts = backend, parts
 
     def result(self) -> NDArray[np.float32]:
-        return np.concatenate(
-            [
-                self._backend.finish(part.batch)[part.first : part.first + part.number]
-                for part in self._parts
-            ]
-        )
+        parts = [self._backend.finish(p.batch)[p.first : p.first + p.number] for p in self._parts]
+        return np.concatenate(parts)
 
 
 def find_plan(

@@ -54,17 +54,13 @@ class PlanKey:
 
     def changes_from(self, other: Mapping[str, Any]) -> list[str]:
         """Returns what differs from another key, in words."""
-        found = []
-        for name, value in asdict(self).items():
-            was = other.get(name)
-            if was == value:
-                continue
-            words = name.replace("_", " ")
-            if name == "model_sha256":
-                found.append("the model file changed")
-            else:
-                found.append(f"{words} was {was}, is {value}")
-        return found
+        changed = {name: is_ for name, is_ in asdict(self).items() if other.get(name) != is_}
+        return [
+            "the model file changed"
+            if name == "model_sha256"
+            else f"{name.replace('_', ' ')} was {other.get(name)}, is {value}"
+            for name, value in changed.items()
+        ]
 
 
 @dataclass(frozen=True)

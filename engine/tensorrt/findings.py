@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from kinemacolor.engine.cuda.device import import_pycuda
 from kinemacolor.engine.cuda.driver import NoGpu, check_driver, find_gpu
@@ -11,7 +12,13 @@ from kinemacolor.engine.errors import BackendUnavailable
 from kinemacolor.engine.tensorrt.build import cuda_major, load_tensorrt, module_name
 from kinemacolor.engine.tensorrt.cache import PlanCache
 
-Finding = tuple[str, bool, str]  # subject, whether it is good, detail
+
+class Finding(NamedTuple):
+    """One line of the examination."""
+
+    subject: str
+    good: bool
+    detail: str
 
 
 def examine_gpu(device: int = 0, *, cache: PlanCache | None = None) -> Iterator[Finding]:
@@ -19,25 +26,25 @@ def examine_gpu(device: int = 0, *, cache: PlanCache | None = None) -> Iterator[
     try:
         gpu = find_gpu(device)
     except NoGpu as error:
-        yield ("NVIDIA GPU", False, str(error))
+        yield Finding("NVIDIA GPU", False, str(error))
     else:
         driver = ".".join(map(str, gpu.driver_cuda))
-        yield ("NVIDIA GPU", True, f"{gpu}, driver for CUDA {driver}")
+        yield Finding("NVIDIA GPU", True, f"{gpu}, driver for CUDA {driver}")
         try:
             trt = load_tensorrt()
             check_driver(gpu, cuda_major(trt), module_name(trt))
-            yield ("tensorrt", True, module_name(trt))
+            yield Finding("tensorrt", True, module_name(trt))
         except BackendUnavailable as error:
-            yield ("tensorrt", False, str(error))
+            yield Finding("tensorrt", False, str(error))
         try:
             import_pycuda()
-            yield ("pycuda", True, "installed")
+            yield Finding("pycuda", True, "installed")
         except BackendUnavailable as error:
-            yield ("pycuda", False, str(error))
+            yield Finding("pycuda", False, str(error))
         nvcc = shutil.which("nvcc")
         missing = "not on the path; --hwaccel cuda compiles its kernels with it, once"
-        yield ("nvcc", nvcc is not None, nvcc or missing)
+        yield Finding("nvcc", nvcc is not None, nvcc or missing)
     folder = (cache or PlanCache()).folder
     plans = sorted(path.stem for path in folder.glob("*.plan"))
     if plans:
-        yield ("engines", True, f"{', '.join(plans)} in {folder}")
+        yield Finding("engines", True, f"{', '.join(plans)} in {folder}")

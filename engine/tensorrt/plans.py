@@ -13,19 +13,7 @@ from kinemacolor.engine.cuda.device import PyCudaDevice
 from kinemacolor.engine.cuda.driver import Gpu, use_blocking_sync
 from kinemacolor.engine.graphs import fp16, int8
 from kinemacolor.engine.spec import ModelSpec
-from kinemacolor.engine.tensorrt.build import (
-    OPTIMIZATION_LEVEL,
-    EnginePrecision,
-    OnProgress,
-    Profile,
-    build_plan,
-    graph_for,
-    is_rtx,
-    module_name,
-    needs_own_plan,
-    precision_for,
-    profile_for,
-)
+from kinemacolor.engine.tensorrt import build
 from kinemacolor.engine.tensorrt.cache import PlanCache, PlanKey, file_sha256
 
 log = logging.getLogger(__name__)
@@ -36,25 +24,20 @@ _CONVERSIONS = {"fp16": fp16.CONVERSION, "fp32": "none", "int8": int8.CONVERSION
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is needed to find or build the engine of a model: made ahead, on any thread.
-
-    Attributes:
-        gpu: only TensorRT for RTX builds without one.
-        precision: see `precision_for`.
-    """
+    """All that is needed to find or build the engine of a model: made ahead, on any thread."""
 
     trt: ModuleType
-    gpu: Gpu | None
+    gpu: Gpu | None  # only TensorRT for RTX builds without one
     spec: ModelSpec
-    precision: EnginePrecision
-    profile: Profile
+    precision: build.EnginePrecision  # see `precision_for`
+    profile: build.Profile
     cache: PlanCache
 
     @cached_property
     def key(self) -> PlanKey:
         """What the plan depends on. A plan of TensorRT for RTX is finished on the GPU it meets."""
         gpu = self.gpu
-        if gpu is not None and is_rtx(self.trt) and not needs_own_plan(self.trt, gpu):
+        if gpu is not None and build.is_rtx(self.trt) and not build.needs_own_plan(self.trt, gpu):
             gpu = None  # portable
         return PlanKey(
             model=self.spec.name,
@@ -68,7 +51,7 @@ class Plan:
             if gpu is None
             else ".".join(map(str, gpu.compute_capability)),
             profile=str(self.profile),
-            flags=f"strongly typed, no TF32, optimization level {OPTIMIZATION_LEVEL}",
+            flags=f"strongly typed, no TF32, optimization level {build.OPTIMIZATION_LEVEL}",
         )
 
     def is_built(self) -> bool:
@@ -76,7 +59,7 @@ class Plan:
         return self.cache.find(self.key).plan is not None
 
     def load_or_build(
-        self, on_progress: OnProgress | None = None, on_wait: Callable[[], None] | None = None
+        self, on_progress: build.OnProgress | None = None, on_wait: Callable[[], None] | None = None
     ) -> bytes:
         """Returns the plan's bytes. Of several processes that want it at once, one builds it.
 
@@ -97,14 +80,14 @@ class Plan:
                 return again.plan
             return self._build(again.reason, on_progress)
 
-    def _build(self, reason: str, on_progress: OnProgress | None) -> bytes:
+    def _build(self, reason: str, on_progress: build.OnProgress | None) -> bytes:
         """Builds the plan, and stores it with what the build measured."""
         trt, cache, key = self.trt, self.cache, self.key
-        words = self.precision, self.spec.name, module_name(trt), reason
+        words = self.precision, self.spec.name, build.module_name(trt), reason
         log.info("building a %s engine of %s with %s (%s)", *words)
-        graph = graph_for(self.spec, self.precision)
+        graph = build.graph_for(self.spec, self.precision)
         with _on_gpu(trt, self.gpu):
-            built = build_plan(
+            built = build.build_plan(
                 trt,
                 graph,
                 self.profile,
@@ -133,14 +116,14 @@ def plan_for(
         precision: that was asked for: "fp16", "fp32" or "auto".
         cache: default: the user's.
     """
-    profile = profile_for(spec, batch=LARGEST_BATCH)
-    return Plan(trt, gpu, spec, precision_for(spec, precision), profile, cache or PlanCache())
+    profile = build.profile_for(spec, batch=LARGEST_BATCH)
+    return Plan(trt, gpu, spec, build.precision_for(spec, precision), profile, cache or PlanCache())
 
 
 @contextmanager
 def _on_gpu(trt: ModuleType, gpu: Gpu | None) -> Iterator[None]:
     """Makes a GPU the thread's current one: TensorRT tunes on that one, by default the first."""
-    if gpu is None or is_rtx(trt):
+    if gpu is None or build.is_rtx(trt):
         yield
         return
     if gpu.index == 0:

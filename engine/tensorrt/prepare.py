@@ -17,14 +17,7 @@ from kinemacolor.engine.graphs.color_error import (
 )
 from kinemacolor.engine.graphs.features import without_features
 from kinemacolor.engine.spec import ModelSpec
-from kinemacolor.engine.tensorrt.build import (
-    EnginePrecision,
-    OnProgress,
-    Profile,
-    graph_for,
-    load_tensorrt,
-    module_name,
-)
+from kinemacolor.engine.tensorrt import build
 from kinemacolor.engine.tensorrt.cache import PlanCache
 from kinemacolor.engine.tensorrt.plans import plan_for
 
@@ -35,7 +28,7 @@ def measure_fp16(spec: ModelSpec) -> ColorError:
     """What FP16 costs this model in colour, on the packaged photographs."""
     model = without_features(onnx.load(str(spec.path)))
     pictures = sample_pictures(spec.height, spec.width)
-    return color_error(model, graph_for(spec, "fp16"), pictures)
+    return color_error(model, build.graph_for(spec, "fp16"), pictures)
 
 
 @dataclass(frozen=True)
@@ -45,21 +38,21 @@ class Prepared:
     path: Path
     module: str  # "tensorrt_rtx 1.7.1.116"
     target: str  # the GPU, or "every GPU of TensorRT for RTX, Ampere and later"
-    profile: Profile
+    profile: build.Profile
     reason: str  # why it was built, or since when it has been there
     was_built: bool
-    precision: EnginePrecision
+    precision: build.EnginePrecision
     cost: str  # what that precision costs in colour; empty for fp32
 
 
 def prepare(
     spec: ModelSpec,
     *,
-    precision: EnginePrecision = "fp16",
+    precision: build.EnginePrecision = "fp16",
     device: int = 0,
     again: bool = False,
     cache: PlanCache | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: build.OnProgress | None = None,
 ) -> Prepared:
     """Builds the engine of a model ahead of time. Without a GPU, TensorRT for RTX still does.
 
@@ -72,10 +65,10 @@ def prepare(
     gpu: Gpu | None = None
     try:
         gpu = find_gpu(device)
-        trt = load_tensorrt()
+        trt = build.load_tensorrt()
     except NoGpu as error:
         try:
-            trt = load_tensorrt(["tensorrt_rtx"])
+            trt = build.load_tensorrt(["tensorrt_rtx"])
         except BackendUnavailable as missing:
             raise BackendUnavailable(
                 f"{error}. TensorRT for RTX builds without a GPU: pip install tensorrt-rtx"
@@ -96,7 +89,7 @@ def prepare(
             log.warning("FP16 shows in the colours of %s: use --precision fp32", spec.name)
     return Prepared(
         path=cache.path(plan.key),
-        module=module_name(trt),
+        module=build.module_name(trt),
         target="every GPU of TensorRT for RTX, Ampere and later"
         if plan.key.gpu == "portable"
         else str(gpu),

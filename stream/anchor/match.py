@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from kinemacolor.stream.anchor.known import Known, Plane
+from numpy.typing import NDArray
 
 LIGHTNESS_WEIGHT = 0.5
 NEAREST = 0.1  # softmax temperature over likes
@@ -170,7 +172,7 @@ def _ask(exemplar: Exemplar, cells: Cells) -> tuple[Plane, Plane, Plane, Plane]:
     far *= np.float32(-1 / NEAREST)
     # Numbers below 1e-38, and products with them, take a processor a hundred times as long.
     weight = cv2.exp(np.maximum(far, -60))
-    answer = weight @ np.column_stack(
+    answer: NDArray[Any] = weight @ np.column_stack(
         [exemplar.models, exemplar.sure, np.ones(len(theirs))]
     ).astype(np.float32)
     answer /= answer[:, 5:]

@@ -91,6 +91,6 @@ def joined(carried: Sequence[Carried]) -> tuple[Colors, Plane]:
     if len(carried) == 1:
         return carried[0].ab, carried[0].sure
     weights = [np.square(each.sure) / (1 + each.age / FADES) for each in carried]
-    total = sum(weights) + np.float32(1e-6)
-    ab = sum(each.ab * (w / total) for each, w in zip(carried, weights, strict=True))
+    total = np.sum(weights, axis=0) + np.float32(1e-6)
+    ab = np.sum([each.ab * (w / total) for each, w in zip(carried, weights, strict=True)], axis=0)
     return ab, np.maximum.reduce([each.sure for each in carried])

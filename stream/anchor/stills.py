@@ -110,7 +110,7 @@ class Folder:
         self._save(f"{name}.png", picture)
         height, width = picture.shape[:2]
         size = (TILE_WIDTH, max(1, round(TILE_WIDTH * height / width)))
-        tile = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        tile: NDArray[Any] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         for color, thick in (((0, 0, 0), 4), ((255, 255, 255), 1)):
             cv2.putText(tile, name, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, thick)
         self._tiles.append(tile)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -18,14 +17,6 @@ from numpy.typing import NDArray
 
 # Share of the usual input that is looked at where a live shot starts and must wait for it.
 FIRST_LOOK = 0.7
-
-
-@dataclass(frozen=True)
-class Late:
-    """What the network is at work on in the background."""
-
-    pending: Background
-    began: float  # time.perf_counter
 
 
 class Asking:
@@ -49,7 +40,7 @@ class Asking:
         self._features = features
         self._backend, self._steady, self._tempo = backend, steady, tempo
         self._may_be_late = live and may_be_late(backend, steady, tempo)
-        self._late: Late | None = None
+        self._late: tuple[Background, float] | None = None  # at work, and since when
 
     def ask(self, canvas: Canvas) -> tuple[Pending | None, bool]:
         """Starts the network on a key frame.
@@ -65,10 +56,8 @@ class Asking:
         share = 1.0 if self._tempo is None else self._tempo.area_share
         may_be_late = self._may_be_late and self._steady.key_frames.every > 1
         if want is Want.SOON and may_be_late:
-            pending = cast(
-                Background, submit(self._backend, canvas, share, features=self._features)
-            )
-            self._late = Late(pending, time.perf_counter())
+            pending = submit(self._backend, canvas, share, features=self._features)
+            self._late = cast(Background, pending), time.perf_counter()
             return None, False
         rough = may_be_late and takes_any_size(self._backend)
         share *= FIRST_LOOK if rough else 1
@@ -76,18 +65,17 @@ class Asking:
 
     def late_answer(self) -> NDArray[np.float32] | None:
         """Returns ab (2, h, w) that has come from the background; None: nothing new."""
-        if self._late is None or not self._late.pending.done():
+        if self._late is None or not self._late[0].done():
             return None
-        ab = self._late.pending.result()[0]
+        (pending, began), self._late = self._late, None
         if self._tempo is not None:
-            self._tempo.arrived(time.perf_counter() - self._late.began)
-        self._late = None
-        return ab
+            self._tempo.arrived(time.perf_counter() - began)
+        return pending.result()[0]
 
     def give_up(self) -> None:
         """Ends the work in the background."""
         if self._late is not None:
-            self._late.pending.cancel()
+            self._late[0].cancel()
             self._late = None
 
 

@@ -7,7 +7,7 @@ its coefficients are enlarged to the chroma size and applied to the frame's own 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import cv2
@@ -98,10 +98,7 @@ def chroma_guide(
 
 def extract_L(luma: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
     """Luma codes (any shape) to L, float32, 0..100."""
-    table = lightness_table(encoding)
-    return (
-        cv2.LUT(luma, table) if luma.dtype == np.uint8 else table[np.minimum(luma, table.size - 1)]
-    )
+    return _look_up(luma, lightness_table(encoding))
 
 
 def chroma_planes(
@@ -111,7 +108,6 @@ def chroma_planes(
     *,
     upsample: Upsample = "guided",
     saturation: float = 1.0,
-    epsilon: float = EPSILON,
     out: tuple[NDArray[Any], NDArray[Any]] | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The chroma samples of one frame.
@@ -122,57 +118,40 @@ def chroma_planes(
         encoding: of the guide and of the result.
         upsample: `guided` stops colour at luma edges, `bilinear` does not.
         saturation: ab is multiplied by this.
-        epsilon: luma variance (0..1 squared) under which a window counts as flat.
         out: where to write the result, two of (H, W); rows may be padded.
 
     Returns:
         Cb and Cr codes: two of (H, W), of the guide's dtype.
     """
-    height, width = guide.shape
+    enlarge = partial(cv2.resize, dsize=guide.shape[::-1], interpolation=cv2.INTER_LINEAR)
     # From here on ab is counted in table steps, so that what is enlarged is the table's index.
     target = cv2.merge([ab[0], ab[1]]) * np.float32(saturation / AB_STEP) + np.float32(_AB_ORIGIN)
-    size = (width, height)
     if upsample == "bilinear" or ab.shape[1:] == guide.shape:
-        big = cv2.resize(target, size, interpolation=cv2.INTER_LINEAR)
-        column, row = cv2.split(big)
+        column, row = cv2.split(enlarge(target))
     else:
         small = resize(guide, ab.shape[2], ab.shape[1]).astype(np.float32)
         top = np.float32(2**encoding.bit_depth - 1)
-        slope, offset = linear_model(small / top, target, epsilon)
+        slope, offset = linear_model(small / top, target, EPSILON)
         slope /= top
         column, row = (
-            cv2.add(
-                cv2.multiply(
-                    cv2.resize(slope[..., i], size, interpolation=cv2.INTER_LINEAR),
-                    guide,
-                    dtype=cv2.CV_32F,
-                ),
-                cv2.resize(offset[..., i], size, interpolation=cv2.INTER_LINEAR),
-            )
-            for i in (0, 1)
+            cv2.add(cv2.multiply(enlarge(factor), guide, dtype=cv2.CV_32F), enlarge(summand))
+            for factor, summand in zip(cv2.split(slope), cv2.split(offset), strict=True)
         )
     # Past its side edges the table's border is replicated by `remap`; past its upper and lower
     # edges lie the neighbouring luma levels, so rows are clamped.
     np.clip(row, 0.0, AB_SIZE - 1.0, out=row)
-    cv2.add(row, _first_row(guide, encoding.bit_depth), dst=row)
+    cv2.add(row, _look_up(guide, _first_rows(encoding.bit_depth)), dst=row)
     # One table a component: OpenCV's remap of two channels at once is the slower of the two.
-    tables = chroma_tables(encoding)
+    replicate = cv2.BORDER_REPLICATE
     cb, cr = (
-        cv2.remap(
-            table,
-            column,
-            row,
-            cv2.INTER_LINEAR,
-            dst=None if out is None else out[i],
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        for i, table in enumerate(tables)
+        cv2.remap(table, column, row, cv2.INTER_LINEAR, dst=target, borderMode=replicate)
+        for table, target in zip(chroma_tables(encoding), out or (None, None), strict=True)
     )
     return cb, cr
 
 
 def linear_model(
-    guide: NDArray[np.float32], target: NDArray[np.float32], epsilon: float, radius: int = RADIUS
+    guide: NDArray[Any], target: NDArray[Any], epsilon: float, radius: int = RADIUS
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The guided filter's coefficients: target = slope * guide + offset in every window.
 
@@ -198,17 +177,15 @@ def linear_model(
 
 
 @lru_cache(maxsize=2)
-def _row_table(bit_depth: int) -> NDArray[np.float32]:
+def _first_rows(bit_depth: int) -> NDArray[np.float32]:
+    """The chroma table's first row for each luma code."""
     codes = np.arange(2**bit_depth)
     level = np.rint(codes * ((LUMA_SIZE - 1) / codes[-1]))
     return (level * AB_SIZE).astype(np.float32)
 
 
-def _first_row(guide: NDArray[Any], bit_depth: int) -> NDArray[Any]:
-    """The chroma table's first row for each luma code."""
-    table = _row_table(bit_depth)
-    return (
-        cv2.LUT(guide, table)
-        if guide.dtype == np.uint8
-        else table[np.minimum(guide, table.size - 1)]
-    )
+def _look_up(codes: NDArray[Any], table: NDArray[np.float32]) -> NDArray[Any]:
+    """The table's number for each code; past its end that is the last."""
+    if codes.dtype == np.uint8:
+        return cv2.LUT(codes, table)
+    return table[np.minimum(codes, table.size - 1)]

@@ -56,7 +56,7 @@ class Colorizer:
         steady: smooths ab in time; the default leaves each frame by itself.
         style: how colours are painted; may be changed while frames are on their way.
         painter: paints frames; the default does so in memory, in `pix_fmts`. Is closed with this.
-        pix_fmts: what the sink takes; empty means anything.
+        pix_fmts, full_range: what the sink takes; no formats means any.
         tempo: keeps a run in time.
         overlap: pictures in the network at once; a backend that batches asks for more.
         known: carries colours that the user knows; needs a painter in memory.
@@ -70,6 +70,7 @@ class Colorizer:
         style: Style = Style(),  # noqa: B008  (frozen)
         painter: Painter[Any] | None = None,
         pix_fmts: Collection[str] = frozenset(),
+        full_range: bool = True,
         tempo: Tempo | None = None,
         overlap: int = OVERLAP,
         known: Stage | None = None,
@@ -77,7 +78,7 @@ class Colorizer:
         self.backend = backend
         self.steady = make_steady("off") if steady is None else steady
         self.style = style
-        self.painter: Painter[Any] = HostPainter(pix_fmts) if painter is None else painter
+        self.painter: Painter[Any] = painter or HostPainter(pix_fmts, full_range=full_range)
         self.tempo = tempo
         self.overlap = overlap
         self.known = known

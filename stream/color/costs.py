@@ -46,15 +46,13 @@ class Stopwatch:
     @contextmanager
     def time(self, stage: str, *, frame: bool = True) -> Iterator[None]:
         """Times a stage's piece of work; `frame` is False for one beside the stage's usual."""
-        begin = time.perf_counter()
-        try:
+        before = self._stats.seconds[stage]
+        with self._stats.time(stage, frame=frame):
             yield
-        finally:
-            seconds = time.perf_counter() - begin
-            self._stats.spent(stage, seconds, frame=frame)
-            self._work += seconds
-            if stage == "infer":
-                self._network = seconds + (self._network or 0.0)
+        seconds = self._stats.seconds[stage] - before
+        self._work += seconds
+        if stage == "infer":
+            self._network = seconds + (self._network or 0.0)
 
     def lap(self) -> tuple[float, float | None]:
         """Returns the seconds since the last lap, and starts the next.

@@ -8,14 +8,7 @@ from typing import Any
 import numpy as np
 from kinemacolor.engine.cuda.device import Device
 from kinemacolor.engine.cuda.kernels import ChromaRules, FrameKernels, Launch, Surface
-from kinemacolor.stream.color.chroma import (
-    AB_SIZE,
-    AB_STEP,
-    EPSILON,
-    LUMA_SIZE,
-    RADIUS,
-    chroma_tables,
-)
+from kinemacolor.stream.color import chroma as reference
 from kinemacolor.stream.color.frames import FrameEncoding
 from kinemacolor.stream.color.painter import Style
 from numpy.typing import NDArray
@@ -69,11 +62,7 @@ class Buffers:
         return self._L.reshape(self.geometry.network_size)
 
     def write_chroma(
-        self,
-        luma: Surface,
-        ab: NDArray[np.float32],
-        chroma: tuple[Surface, Surface],
-        style: Style,
+        self, luma: Surface, ab: NDArray[np.float32], chroma: tuple[Surface, Surface], style: Style
     ) -> None:
         """Writes Cb and Cr of a frame from ab (2, h, w); returns when they are there."""
         there = self._memory[1]
@@ -84,7 +73,7 @@ class Buffers:
             int(there),
             (ab.shape[1], ab.shape[2]),
             *chroma,
-            radius=RADIUS if style.upsample == "guided" else -1,
+            radius=reference.RADIUS if style.upsample == "guided" else -1,
             saturation=style.saturation,
         )
         self._cuda_stream.synchronize()  # encoder and download come from other streams
@@ -98,13 +87,11 @@ class Buffers:
 
 
 def _rules(encoding: FrameEncoding) -> ChromaRules:
-    cb_table, cr_table = chroma_tables(encoding.encoding)
     return ChromaRules(
         encoding.encoding,
-        cb_table,
-        cr_table,
-        levels=LUMA_SIZE,
-        ab_step=AB_STEP,
-        ab_origin=(AB_SIZE - 1) / 2,
-        epsilon=EPSILON,
+        *reference.chroma_tables(encoding.encoding),
+        levels=reference.LUMA_SIZE,
+        ab_step=reference.AB_STEP,
+        ab_origin=(reference.AB_SIZE - 1) / 2,
+        epsilon=reference.EPSILON,
     )

@@ -21,42 +21,37 @@ import numpy as np
 from kinemacolor.engine.cuda import dlpack
 from kinemacolor.engine.cuda.device import Device, PyCudaDevice
 from kinemacolor.engine.cuda.driver import find_gpu
-from kinemacolor.engine.cuda.kernels import (
-    Launch,
-    Surface,
-    compile_kernels,
-)
+from kinemacolor.engine.cuda.kernels import Launch, Surface, compile_kernels
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.stream.color.cuda_buffers import Buffers, Geometry
-from kinemacolor.stream.color.cuda_surfaces import LAYOUTS, encoding_of, layout_name, surfaces
-from kinemacolor.stream.color.frames import FrameEncoding
-from kinemacolor.stream.color.painter import (
-    Canvas,
-    Painter,
-    Style,
-    quarter_turns,
-    size_as_it_lies,
-)
-from kinemacolor.stream.errors import BadSink
+from kinemacolor.stream.color.frames import FrameEncoding, copy_tags, frame_encoding
+from kinemacolor.stream.color.painter import Canvas, Painter, Style, quarter_turns, size_as_it_lies
+from kinemacolor.stream.errors import BadSink, BadSource
 from kinemacolor.stream.sources.nvdec import is_cropped
 from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How NVDEC lays a picture out, and what a copy of it is called on the processor."""
+
+    shift: int  # codes lie in the upper bits
+    copies: tuple[str, ...]  # the same codes, the format that costs least first
+
+
+LAYOUTS = {"nv12": Layout(0, ("nv12", "yuv420p")), "p010le": Layout(6, ("yuv420p10le",))}
+
+
 @dataclass(frozen=True, eq=False)
 class CudaCanvas(Canvas):
-    """A frame on the GPU that was looked at.
-
-    Attributes:
-        chroma: Cb and Cr.
-        memory: holds the surfaces' own, until the frame is painted.
-    """
+    """A frame on the GPU that was looked at."""
 
     luma: Surface
-    chroma: tuple[Surface, Surface]
+    chroma: tuple[Surface, Surface]  # Cb and Cr
     geometry: Geometry
-    memory: list[dlpack.Tensor]
+    memory: list[dlpack.Tensor]  # the surfaces' own is held until the frame is painted
 
 
 class CudaPainter(Painter[CudaCanvas]):
@@ -70,8 +65,6 @@ class CudaPainter(Painter[CudaCanvas]):
 
     Raises BackendUnavailable: no GPU, no PyCUDA, or no nvcc to compile the kernels with.
     """
-
-    encoding: FrameEncoding | None = None
 
     def __init__(
         self,
@@ -158,7 +151,46 @@ class CudaPainter(Painter[CudaCanvas]):
                 "take another encoder, or leave --hwaccel out"
             )
         copied = frame.reformat(format=pix_fmt)
-        copied.pts, copied.time_base, copied.duration = frame.pts, frame.time_base, frame.duration
-        copied.colorspace, copied.color_range = frame.colorspace, frame.color_range
-        copied.color_primaries, copied.color_trc = frame.color_primaries, frame.color_trc
+        copy_tags(frame, copied)
         return copied
+
+
+def layout_name(frame: av.VideoFrame) -> str:
+    """The format of a frame's samples, wherever they lie."""
+    return (frame.sw_format or frame.format).name
+
+
+def encoding_of(frame: av.VideoFrame) -> FrameEncoding:
+    """Reads the tags of a frame on the GPU. Raises BadSource for a layout that no kernel takes."""
+    layout = layout_name(frame)
+    if layout not in LAYOUTS:
+        raise BadSource(
+            f"--hwaccel cuda takes {', '.join(LAYOUTS)}, and NVDEC gives {layout}: "
+            "leave --hwaccel out"
+        )
+    tagged = av.VideoFrame(16, frame.height, layout)  # `cuda` has no components to read
+    tagged.colorspace, tagged.color_range = frame.colorspace, frame.color_range
+    return frame_encoding(tagged)
+
+
+def surfaces(frame: av.VideoFrame, memory: list[dlpack.Tensor]) -> list[Surface]:
+    """Y, Cb and Cr of a frame whose planes lie at these places."""
+    name = layout_name(frame)
+    pix_fmt = av.VideoFormat(name, frame.width, frame.height)
+    found = []
+    for number, component in enumerate(pix_fmt.components):
+        tensor = memory[component.plane]
+        second = number == 2  # Cb and Cr alternate
+        found.append(
+            Surface(
+                tensor.address + second * tensor.item_bytes,
+                tensor.strides[0] * tensor.item_bytes,
+                # PyAV 18.1 halves an odd side downwards; the last sample is there all the same.
+                width=component.width,
+                height=component.height,
+                wide=tensor.item_bytes == 2,
+                shift=LAYOUTS[name].shift,
+                step=tensor.strides[1],
+            )
+        )
+    return found

@@ -10,6 +10,7 @@ import av
 import numpy as np
 from kinemacolor.engine.color import ColorRange, Colorspace, Encoding
 from kinemacolor.stream.errors import BadSink
+from kinemacolor.stream.media import has_alpha
 from numpy.typing import NDArray
 
 # AVCOL_SPC_* of libavutil/pixfmt.h; those left out are read by the size rule.
@@ -21,9 +22,11 @@ _COLORSPACES: dict[int, Colorspace] = {
     9: "bt2020",
     10: "bt2020",
 }
+_RGB = 0  # AVCOL_SPC_RGB
+_CODES: dict[Colorspace, int] = {"bt601": 6, "bt709": 1, "bt2020": 9}
 UNSPECIFIED = 2  # AVCOL_SPC_, AVCOL_PRI_ and AVCOL_TRC_UNSPECIFIED
 _RANGES: dict[int, ColorRange] = {1: "limited", 2: "full"}  # AVCOL_RANGE_MPEG, _JPEG
-_FULL = 2
+LIMITED, _FULL = 1, 2
 
 
 @dataclass(frozen=True)
@@ -72,20 +75,18 @@ def to_luma_format(frame: av.VideoFrame) -> av.VideoFrame:
     depth = next(d for d in (8, 10, 12, 16) if d >= min(depth, 16))
     suffix = "" if depth == 8 else f"{depth}le"
     if pix_fmt.is_rgb or pix_fmt.has_palette:
+        alpha = "a" if has_alpha(pix_fmt.name) else ""
         converted = frame.reformat(
-            format=f"yuv444p{suffix}",
+            format=f"yuv{alpha}444p{suffix}",
             src_color_range="JPEG",
             dst_color_range="JPEG",
             dst_colorspace="ITU709",
         )
-        converted.color_range = 2
-        converted.colorspace = 1
+        converted.color_range, converted.colorspace = 2, 1
     elif pix_fmt.is_bit_stream or len(pix_fmt.components) < 3:
         converted = frame.reformat(format="gray" if depth == 8 else f"gray{depth}le")
     else:
-        chroma = (pix_fmt.chroma_width(4), pix_fmt.chroma_height(4))
-        layout = {(2, 2): "420", (2, 4): "422", (4, 4): "444"}.get(chroma, "444")
-        converted = frame.reformat(format=f"yuv{layout}p{suffix}")
+        converted = frame.reformat(format=f"yuv{_layout(pix_fmt)}p{suffix}")
     converted.pts, converted.time_base = frame.pts, frame.time_base
     converted.duration = frame.duration
     return converted
@@ -139,16 +140,12 @@ def colored_pix_fmt(
 
     Returns:
         A planar Y'CbCr format of the same bit depth where there is one, else of the nearest
-        higher, else lower depth that the encoder takes.
+        higher, else lower depth that the encoder takes; with alpha where both have it.
 
     Raises BadSink when there is none.
     """
     depth = pix_fmt.components[0].bits
-    if len(pix_fmt.components) < 3:
-        layout = "420"
-    else:
-        chroma = (pix_fmt.chroma_width(4), pix_fmt.chroma_height(4))
-        layout = {(2, 2): "420", (2, 4): "422", (4, 4): "444"}.get(chroma, "444")
+    layout = "420" if len(pix_fmt.components) < 3 else _layout(pix_fmt)
     if supported:
         # H.264 and its kin crop whole chroma samples only: an odd picture needs finer chroma.
         if layout != "444" and width % 2:
@@ -158,6 +155,12 @@ def colored_pix_fmt(
     layouts = {"420": ("420", "422", "444"), "422": ("422", "444"), "444": ("444",)}[layout]
     lower = [d for d in (14, 12, 10, 9, 8) if d < depth]
     higher = [d for d in (9, 10, 12, 14, 16) if d > depth]
+    if has_alpha(pix_fmt.name):
+        for d in (depth, *higher, *lower):
+            names = [f"yuva{c}p" + ("" if d == 8 else f"{d}le") for c in (*layouts, "422", "420")]
+            kept = next((name for name in names if name in supported), None)
+            if kept is not None:
+                return kept
     for d in (depth, *higher, *lower):
         for candidate in (*layouts, "422", "420"):
             name = f"yuv{candidate}p" + ("" if d == 8 else f"{d}le")
@@ -168,41 +171,83 @@ def colored_pix_fmt(
     raise BadSink(f"the encoder takes no planar Y'CbCr, only {', '.join(sorted(supported))}")
 
 
-def new_frame(like: av.VideoFrame, pix_fmt: str, width: int | None = None) -> av.VideoFrame:
+def _layout(pix_fmt: av.VideoFormat) -> str:
+    chroma = (pix_fmt.chroma_width(4), pix_fmt.chroma_height(4))
+    return {(2, 2): "420", (2, 4): "422", (4, 4): "444"}.get(chroma, "444")
+
+
+def new_frame(
+    like: av.VideoFrame,
+    pix_fmt: str,
+    width: int | None = None,
+    *,
+    blank: av.VideoFrame | None = None,
+) -> av.VideoFrame:
     """An empty frame with the time and colour tags of another.
 
     Full range that only the format told (gray, yuvj) is written as a tag: the new format says
-    nothing of it, and a player would take it for limited.
+    nothing of it, and a player would take it for limited. RGB is no matrix of Y'CbCr.
+
+    Args:
+        blank: the frame that gets them, where it is made already.
     """
-    frame = av.VideoFrame(width or like.width, like.height, pix_fmt)
-    frame.pts, frame.time_base, frame.duration = like.pts, like.time_base, like.duration
-    frame.colorspace, frame.color_range = like.colorspace, like.color_range
-    frame.color_primaries, frame.color_trc = like.color_primaries, like.color_trc
+    frame = blank or av.VideoFrame(width or like.width, like.height, pix_fmt)
+    copy_tags(like, frame)
+    if int(frame.colorspace) == _RGB:
+        frame.colorspace = _CODES[frame_encoding(like).encoding.colorspace]
     if frame_encoding(like).encoding.color_range == "full":
         frame.color_range = _FULL
     return frame
 
 
-def luma_at_depth(frame: av.VideoFrame, bit_depth: int) -> NDArray[Any]:
+def copy_tags(source: av.VideoFrame, target: av.VideoFrame) -> None:
+    """Copies a frame's time and its colour tags."""
+    target.pts, target.time_base, target.duration = source.pts, source.time_base, source.duration
+    target.colorspace, target.color_range = source.colorspace, source.color_range
+    target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
+
+
+def luma_at_depth(frame: av.VideoFrame, bit_depth: int, *, limited: bool = False) -> NDArray[Any]:
     """The luma codes of a frame, as they are or brought to another bit depth.
 
     Limited range is shifted and full range is scaled, both with rounding.
 
+    Args:
+        limited: codes of full range become codes of limited range.
+
     Returns:
-        (H, W) uint8 or uint16; the frame's own plane where the depth is the same.
+        (H, W) uint8 or uint16; the frame's own plane where nothing changes.
     """
     luma, bits = plane_view(frame, 0), frame.format.components[0].bits
-    if bits == bit_depth:
+    full = frame_encoding(frame).encoding.color_range == "full"
+    if bits == bit_depth and not (full and limited):
         return luma
-    if frame_encoding(frame).encoding.color_range == "full":
-        factor = (2**bit_depth - 1) / (2**bits - 1)
-    else:
-        factor = 2.0 ** (bit_depth - bits)
-    scaled = np.minimum(np.rint(luma * np.float32(factor)), 2**bit_depth - 1)
+    white, offset = 2.0**bit_depth - 1, 0.0
+    if full and limited:
+        white, offset = 219.0 * 2 ** (bit_depth - 8), 16.0 * 2 ** (bit_depth - 8)
+    factor = white / (2**bits - 1) if full else 2.0 ** (bit_depth - bits)
+    scaled = np.minimum(np.rint(luma * np.float32(factor) + offset), 2**bit_depth - 1)
     return scaled.astype(np.uint8 if bit_depth == 8 else np.uint16)
 
 
 def copy_luma(source: av.VideoFrame, target: av.VideoFrame) -> None:
     """Copies the luma plane into the left of the target: bit for bit when the depths are equal."""
     room = plane_view(target, 0)[:, : source.width]
-    np.copyto(room, luma_at_depth(source, target.format.components[0].bits))
+    limited = target.color_range == LIMITED
+    np.copyto(room, luma_at_depth(source, target.format.components[0].bits, limited=limited))
+
+
+def copy_alpha(source: av.VideoFrame, target: av.VideoFrame) -> None:
+    """Copies the plane of alpha, where both frames have one; it is of full range."""
+    if len(target.planes) < 4:
+        return
+    bits = target.format.components[0].bits
+    opaque = 2**bits - 1
+    whole = plane_view(target, 3)
+    room = whole[:, : source.width]
+    whole[:, source.width :] = opaque
+    if len(source.planes) < 4:
+        room[:] = opaque
+        return
+    alpha, had = plane_view(source, 3), source.format.components[0].bits
+    np.copyto(room, alpha if bits == had else np.rint(alpha * (opaque / (2**had - 1))), "unsafe")

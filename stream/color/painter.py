@@ -18,32 +18,21 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Style:
-    """How colours are painted. It may change from frame to frame.
+    """How colours are painted. It may change from frame to frame."""
 
-    Attributes:
-        saturation: multiplies ab; 1 is the network's own colour.
-        upsample: `guided` stops colour at luma edges, `bilinear` does not.
-        compare: frames of double width, grey on the left and colour on the right.
-    """
-
-    saturation: float = 1.0
-    upsample: Upsample = "guided"
-    compare: bool = False
+    saturation: float = 1.0  # multiplies ab; 1 is the network's own colour
+    upsample: Upsample = "guided"  # `guided` stops colour at luma edges, `bilinear` does not
+    compare: bool = False  # frames of double width, grey on the left and colour on the right
 
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """A frame that was looked at, until it is painted on.
-
-    Attributes:
-        L: (H, W) float32, 0..100: the picture upright, at the network's size.
-        turns: quarter turns counter-clockwise that set the picture upright.
-    """
+    """A frame that was looked at, until it is painted on."""
 
     frame: av.VideoFrame
     encoding: FrameEncoding
-    L: NDArray[np.float32]
-    turns: int
+    L: NDArray[np.float32]  # (H, W), 0..100: the picture upright, at the network's size
+    turns: int  # quarter turns counter-clockwise that set the picture upright
 
     def as_it_lies(self, ab: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turns ab (2, h, w) of the upright picture to where the frame's own samples lie."""
@@ -64,7 +53,6 @@ class Painter(Protocol[C]):
 
         Raises BadSource or BadSink for frames that cannot be coloured.
         """
-        ...
 
     def paint(self, canvas: C, ab: NDArray[np.float32], style: Style) -> av.VideoFrame:
         """Returns the frame with the source's luma, bit for bit, and new chroma.
@@ -74,7 +62,6 @@ class Painter(Protocol[C]):
         Args:
             ab: (2, h, w) float32, CIELAB units, of the upright picture.
         """
-        ...
 
     def close(self) -> None:
         """Frees what the painter holds."""

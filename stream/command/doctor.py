@@ -5,29 +5,19 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import av
 from kinemacolor.engine.load import choose
 from kinemacolor.engine.spec import MODELS
-from kinemacolor.engine.tensorrt.findings import examine_gpu
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the examination."""
-
-    subject: str
-    good: bool
-    detail: str
+from kinemacolor.engine.tensorrt.findings import Finding, examine_gpu
 
 
 def examine() -> Iterator[Finding]:
     """Looks at processor, GPU, backends, encoders and models."""
     yield Finding("processor", True, f"{processor()}, {os.cpu_count()} cores")
-    yield from (Finding(*finding) for finding in examine_gpu())
+    yield from examine_gpu()
     yield from _backends()
     name, why = choose()
     yield Finding("auto backend", True, f"{name}: {why}")

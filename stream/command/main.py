@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
 from kinemacolor.export import command as export
 from kinemacolor.stream.command.colorize import colorize
-from kinemacolor.stream.command.console import FAILED, console, fail
+from kinemacolor.stream.command.console import Exit, console, drop_what_cannot_be_said, fail
 from kinemacolor.stream.command.machine import bench, devices, doctor
 from kinemacolor.stream.command.models import app as models_app
 from kinemacolor.stream.command.stills import stills
 from kinemacolor.stream.command.verify import verify
+from kinemacolor.stream.handoff import Interrupts
 from typer.core import TyperGroup
 
 import kinemacolor
@@ -22,7 +24,7 @@ from kinemacolor.errors import KinemacolorError
 
 
 class _Stopped(Exception):
-    """Ctrl-C or SIGTERM, past Typer, which makes status 130 of every KeyboardInterrupt."""
+    """Ctrl-C, SIGTERM or SIGHUP, past Typer, which makes status 130 of every KeyboardInterrupt."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -74,32 +76,33 @@ _FIRST_WORDS = {
 }
 
 
-def main(
-    argv: list[str] | None = None, *, handlers: Mapping[signal.Signals, Any] | None = None
-) -> None:
+def main(argv: list[str] | None = None, *, signals: Iterable[int] = ()) -> None:
     """What the command `kinemacolor` does; `colorize` may be left out.
 
     Args:
-        handlers: of signals, set again where a KeyboardInterrupt is one line.
+        signals: those that end it, and are one line.
     """
+    drop_what_cannot_be_said()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] not in _FIRST_WORDS:
         arguments.insert(0, "colorize")
     if arguments[:1] == ["colorize"]:
         arguments = list(_from_ffmpeg(arguments))
     try:
-        for number, handler in (handlers or {}).items():
-            signal.signal(number, handler)
-        signal.signal(signal.SIGTERM, _interrupt)
+        interrupts = Interrupts(_interrupt)
+        for number in signals:
+            signal.signal(number, interrupts)
+            # Python gives signals back to the system before it ends: one more would be the status.
+            atexit.register(signal.signal, number, signal.SIG_IGN)
         status = app(args=arguments, prog_name="kinemacolor", standalone_mode=False)
     except KinemacolorError as error:
         fail(str(error))
     except (_Stopped, KeyboardInterrupt) as error:
         console.print("stopped")
         by = error.number if isinstance(error, _Stopped) else signal.SIGINT
-        raise SystemExit(128 + by) from None
+        raise SystemExit(Exit.SIGNAL + by) from None
     except BrokenPipeError:
-        raise SystemExit(FAILED) from None
+        raise SystemExit(Exit.FAILED) from None
     except OSError as error:  # a folder that is not ours, a full disk
         where = f"{error.filename}: " if error.filename else ""
         fail(f"{where}{error.strerror or error}")
@@ -120,8 +123,8 @@ def _from_ffmpeg(arguments: Iterable[str]) -> Iterator[str]:
             yield "--start" if word == "-ss" else word
 
 
-def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt(signum)
+def _interrupt(number: int) -> None:
+    raise KeyboardInterrupt(number)
 
 
 def _fail_usage(error: Any) -> None:
@@ -134,8 +137,4 @@ def _fail_usage(error: Any) -> None:
         raise SystemExit(error.exit_code)
     if hasattr(error, "format_message"):
         path = error.ctx.command_path if getattr(error, "ctx", None) else "kinemacolor"
-        fail(f"{error.format_message().rstrip('.')}; {path} --help lists what there is", 2)
-
-
-if __name__ == "__main__":
-    main()
+        fail(f"{error.format_message().rstrip('.')}; {path} --help lists what there is", Exit.USAGE)

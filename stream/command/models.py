@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from kinemacolor.stream.command.console import console
 
 app = typer.Typer(help="List, inspect, import, export and build models.")
-console = Console(stderr=True, highlight=False, markup=False)
 
 
 @app.command("list")

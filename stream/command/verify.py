@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import typer
-from kinemacolor.stream.command.console import FAILED, start_log
+from kinemacolor.stream.command.console import Exit, start_log
 
 
 def verify(source: Path, result: Path) -> None:
@@ -17,4 +17,4 @@ def verify(source: Path, result: Path) -> None:
     for check in checks:
         print(f"{'ok  ' if check.passed else 'FAIL'}  {check.name:<10} {check.detail}")
     if not all(check.passed for check in checks):
-        raise typer.Exit(FAILED)
+        raise typer.Exit(Exit.FAILED)

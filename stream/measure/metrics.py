@@ -22,7 +22,7 @@ class Metrics:
     """
 
     def __init__(
-        self, address: str, stats: Stats, *, source: Source, latency: Latency | None = None
+        self, address: str, stats: Stats, source: Source, latency: Latency | None = None
     ) -> None:
         try:
             from prometheus_client import CollectorRegistry, start_http_server
@@ -46,11 +46,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Any]:
         """Every counter as it stands, in Prometheus's names and units."""
-        from prometheus_client.core import (
-            CounterMetricFamily,
-            GaugeMetricFamily,
-            HistogramMetricFamily,
-        )
+        import prometheus_client.core as core
 
         stats = self._stats
         for name, text, value in (
@@ -60,8 +56,8 @@ class Metrics:
             ("reconnects", "Times the source came back", self._source.reconnects),
             ("damaged_packets", "Packets that did not decode", self._source.damaged),
         ):
-            yield CounterMetricFamily(f"kinemacolor_{name}", text, value=value)
-        stages = HistogramMetricFamily(
+            yield core.CounterMetricFamily(f"kinemacolor_{name}", text, value=value)
+        stages = core.HistogramMetricFamily(
             "kinemacolor_stage_seconds",
             "Time a frame took in each stage; decode waits for the source, too",
             labels=["stage"],
@@ -69,8 +65,8 @@ class Metrics:
         for stage, histogram in stats.histograms.items():
             stages.add_metric([stage], _buckets(histogram), histogram.sum_seconds)
         yield stages
-        yield GaugeMetricFamily("kinemacolor_fps", "Frames a second so far", value=stats.fps)
-        yield GaugeMetricFamily(
+        yield core.GaugeMetricFamily("kinemacolor_fps", "Frames a second so far", value=stats.fps)
+        yield core.GaugeMetricFamily(
             "kinemacolor_degraded",
             "What is given up to keep the rate: 0 nothing, 1 inferences, 2 and 3 input size as "
             "well, 4 late frames as well",
@@ -78,20 +74,20 @@ class Metrics:
         )
         if self._latency is None:
             return
-        dropped = CounterMetricFamily(
+        dropped = core.CounterMetricFamily(
             "kinemacolor_dropped", "Frames dropped to stay live, by cause", labels=["cause"]
         )
         for cause, count in sorted(self._latency.dropped.items()):
             dropped.add_metric([cause], count)
         yield dropped
         ages = self._latency.histogram
-        yield HistogramMetricFamily(
+        yield core.HistogramMetricFamily(
             "kinemacolor_latency_seconds",
             "Age of frames at the sink",
             buckets=_buckets(ages),
             sum_value=ages.sum_seconds,
         )
-        age = GaugeMetricFamily(
+        age = core.GaugeMetricFamily(
             "kinemacolor_recent_latency_seconds",
             "Age of frames at the sink, over the last minute or so",
             labels=["quantile"],
@@ -104,12 +100,6 @@ class Metrics:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-    def __enter__(self) -> Metrics:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kinemacolor.stream.rtsp.limits import Limits, TokenBucket
+from kinemacolor.stream.rtsp.door import Door
+from kinemacolor.stream.rtsp.limits import Limits
 from kinemacolor.stream.rtsp.outlet import UdpPair
 from kinemacolor.stream.rtsp.rtp import is_rtcp
 from kinemacolor.stream.rtsp.session import Session
@@ -20,7 +22,6 @@ from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, Timeline, U
 logger = logging.getLogger(__name__)
 
 _KEY_REQUEST_SECONDS = 0.5
-_MAX_ADDRESSES = 1024
 _LAG_SECONDS = 2.0
 
 
@@ -30,10 +31,11 @@ class Stats:
 
     counts: requests, sessions, plays, units, packets, bytes, receiver_reports, key_requests, jumps.
     dropped: units not sent, by cause: slow_viewer, server_behind; and packets: udp_full.
-    refused: status_4xx and 5xx answers, connection_rate, too_many_connections, half_open, idle,
+    refused: status_4xx and 5xx answers, connection_rate, too_many_connections,
+        too_many_of_one_address, wrong_logins, silent, never_played, half_open, idle, no_tls,
         stray_rtcp, bad_rtcp.
     ended: viewers by cause: teardown, connection_closed, connection_lost, stalled, timeout,
-        server_closed, error.
+        never_played, server_closed, error.
     """
 
     clients: int
@@ -51,18 +53,18 @@ class Broadcast:
         self.limits = limits
         self.video: VideoTrack | None = None
         self.audio: AudioTrack | None = None
-        self.udp: UdpPair | None = None
+        self.udp: dict[socket.AddressFamily, UdpPair] = {}
         self.sessions: dict[str, Session] = {}
         self._sources: dict[tuple[str, int], Session] = {}
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
+        self.door = Door(limits, self.refused)
         self._on_key_request = on_key_request
         self._asked_seconds = float("-inf")
         self._asked_for_all = False
         self._ask_later: asyncio.TimerHandle | None = None
-        self._buckets: dict[str, TokenBucket] = {}
         self._timeline = Timeline()
         self._media_zero: float | None = None
 
@@ -129,21 +131,16 @@ class Broadcast:
         except Exception:
             logger.exception("the publisher's key frame callback failed")
 
-    def admit(self, address: str) -> bool:
-        """Whether one more connection from an address is within the rate."""
-        now = time.monotonic()
-        bucket = self._buckets.get(address)
-        if bucket is None:
-            if len(self._buckets) >= _MAX_ADDRESSES:
-                return False
-            limits = self.limits
-            bucket = TokenBucket(limits.connections_per_second, limits.connections_burst)
-            self._buckets[address] = bucket
-        return bucket.take(now)
-
     def new_session(self, peer: str, kind: Literal["tcp", "udp"]) -> Session | None:
-        """Opens a session; None when all places are taken."""
-        if len(self.sessions) >= self.limits.clients:
+        """Opens a session; None when all places are taken.
+
+        A quarter of them is kept for addresses that have played before. The oldest session that
+        was not played in time to say a first word makes room.
+        """
+        places = self.limits.clients
+        if not self.door.knows(peer):
+            places -= places // 4
+        if len(self.sessions) >= places and not self._make_room():
             return None
         session = Session(
             peer,
@@ -157,6 +154,14 @@ class Broadcast:
         self.sessions[session.id] = session
         self.counts["sessions"] += 1
         return session
+
+    def _make_room(self) -> bool:
+        waited = time.monotonic() - self.limits.first_word_seconds
+        for session in self.sessions.values():
+            if not session.has_played and session.began_seconds < waited:
+                self.end(session, "never_played")
+                return True
+        return False
 
     def end(self, session: Session, cause: str) -> None:
         """Ends a session once; a second call does nothing."""
@@ -175,7 +180,7 @@ class Broadcast:
         for session in list(self.sessions.values()):
             if session.is_expired(now):
                 self.end(session, "timeout")
-        self._buckets = {a: b for a, b in self._buckets.items() if not b.is_full(now)}
+        self.door.tidy(now)
 
     def listen(
         self, session: Session, address: tuple[Any, ...], *, instead_of: tuple[Any, ...] | None
@@ -212,8 +217,8 @@ class Broadcast:
             self._ask_later.cancel()
         for session in list(self.sessions.values()):
             self.end(session, "server_closed")
-        if self.udp is not None:
-            self.udp.close()
+        for pair in self.udp.values():
+            pair.close()
 
 
 def endpoint(address: tuple[Any, ...]) -> tuple[str, int]:

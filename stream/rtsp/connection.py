@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import time
+from math import inf
 from typing import Any
 
 from kinemacolor.stream.rtsp.auth import Credentials, Gate
 from kinemacolor.stream.rtsp.broadcast import Broadcast
+from kinemacolor.stream.rtsp.door import Guest
 from kinemacolor.stream.rtsp.limits import TokenBucket
 from kinemacolor.stream.rtsp.message import (
     BadRequest,
@@ -31,6 +33,10 @@ _LINGER_READS = 16
 _LINGER_SECONDS = 1.0
 
 
+class _TooLate(Exception):
+    """A client did not say its first word, or did not play, in time."""
+
+
 class Connection:
     """Serves one client until it leaves, breaks a rule or is silent for too long."""
 
@@ -43,7 +49,10 @@ class Connection:
         path: str,
         title: str,
         credentials: Credentials | None,
+        guest: Guest,
     ) -> None:
+        self._guest = guest
+        self._began = time.monotonic()
         self._reader = reader
         self._writer = writer
         self._broadcast = broadcast
@@ -56,6 +65,7 @@ class Connection:
                 credentials, realm=SERVER_NAME, nonce_seconds=self._limits.nonce_seconds
             )
         self._failed_logins = 0
+        self._is_logged_in = False
 
     async def serve(self) -> None:
         """Answers requests one after the other; the connection is closed afterwards."""
@@ -67,6 +77,8 @@ class Connection:
             self._methods.leave()  # nothing may be sent to a viewer here after the last answer
             self._write(Response(error.status, (("Connection", "close"),)), error.cseq)
             await self._linger()
+        except _TooLate as error:
+            self._broadcast.refused[str(error)] += 1
         except TimeoutError:
             self._broadcast.refused["half_open" if incoming.is_partial else "idle"] += 1
         except OSError:
@@ -108,12 +120,27 @@ class Connection:
             patience = self._limits.idle_seconds
             if incoming.is_partial:
                 patience = partial_since + self._limits.request_seconds - time.monotonic()
+            left, reason = self._deadline()
             try:
-                async with asyncio.timeout(patience):
-                    return await self._reader.read(_READ_BYTES)
+                async with asyncio.timeout(min(patience, left)):
+                    data = await self._reader.read(_READ_BYTES)
+                self._guest.has_spoken |= bool(data)
+                return data
             except TimeoutError:
+                if left <= patience:
+                    raise _TooLate(reason) from None
                 if incoming.is_partial or not self._methods.has_session:
                     raise
+
+    def _deadline(self) -> tuple[float, str]:
+        """Returns how long a client may take to its first word, or to PLAY, and which it is."""
+        age = time.monotonic() - self._began
+        if not self._guest.has_spoken:
+            return self._limits.first_word_seconds - age, "silent"
+        self._guest.has_played = self._methods.has_played
+        if not self._guest.has_played:
+            return self._limits.play_seconds - age, "never_played"
+        return inf, ""
 
     def _take_interleaved(self, frame: Interleaved) -> None:
         session = self._methods.session
@@ -151,11 +178,16 @@ class Connection:
         given = request.headers.get("authorization")
         stale = False
         if given is not None:
+            if self._broadcast.door.is_shut(self._guest.address) and not self._is_logged_in:
+                raise BadRequest(503, "this address guesses passwords", request.cseq)
             verdict = self._gate.check(request.method, given, now, is_ours=self._is_ours)
             if verdict == "accepted":
+                self._is_logged_in = True
                 return None
             stale = verdict == "stale"
-            self._failed_logins += not stale
+            if not stale:
+                self._failed_logins += 1
+                self._broadcast.door.note_wrong_login(self._guest.address)
         challenges = self._gate.challenges(now, stale=stale)
         return Response(401, tuple(("WWW-Authenticate", text) for text in challenges))
 

@@ -16,21 +16,25 @@ class Limits:
 
     clients: int = 32
     connections: int = 64
+    connections_per_address: int = 24
     connections_per_second: float = 20.0
     connections_burst: int = 60
     requests_per_second: float = 50.0
     requests_burst: int = 100
     failed_logins: int = 5
+    longest_login_wait_seconds: float = 60.0
 
     head_bytes: int = 8192
     header_count: int = 48
     uri_bytes: int = 2048
     body_bytes: int = 4096
 
+    first_word_seconds: float = 2.0
+    play_seconds: float = 10.0
     request_seconds: float = 10.0
     idle_seconds: float = 30.0
     session_seconds: float = 60.0
-    orphan_seconds: float = 15.0
+    orphan_seconds: float = 2.0
     stall_seconds: float = 15.0
     nonce_seconds: float = 300.0
 

@@ -49,6 +49,7 @@ class Methods:
         self, broadcast: Broadcast, writer: asyncio.StreamWriter, *, path: str, title: str
     ) -> None:
         self.session: Session | None = None
+        self._has_played = False
         self._broadcast = broadcast
         self._writer = writer
         self._path = path
@@ -59,6 +60,11 @@ class Methods:
     def has_session(self) -> bool:
         """Whether the session that was opened here is still there."""
         return self.session is not None and self.session.id in self._broadcast.sessions
+
+    @property
+    def has_played(self) -> bool:
+        """Whether this connection, or the session that it controls, has ever played."""
+        return self._has_played or (self.session is not None and self.session.has_played)
 
     def leave(self) -> None:
         """Ends what goes with the connection: TCP viewers; UDP viewers may live on a little."""
@@ -216,14 +222,16 @@ class Methods:
 
     def _reaches_udp(self) -> bool:
         """Whether there is a pair of UDP ports of the connection's own address family."""
-        pair, sock = self._broadcast.udp, self._writer.get_extra_info("socket")
-        return pair is not None and sock is not None and pair.family == sock.family
+        return self._family() in self._broadcast.udp
+
+    def _family(self) -> Any:
+        sock = self._writer.get_extra_info("socket")
+        return None if sock is None else sock.family
 
     def _udp_outlet(
         self, session: Session, track: int, offer: UdpOffer, ssrc: int
     ) -> tuple[UdpOutlet, str]:
-        pair = self._broadcast.udp
-        assert pair is not None
+        pair = self._broadcast.udp[self._family()]
         host, _, *scope = self._address
         rtp, rtcp = ((host, port, *scope) for port in offer.ports)
         before = session.legs[track].outlet if track in session.legs else None
@@ -245,6 +253,8 @@ class Methods:
         if session.state != "playing":
             headers.append(("RTP-Info", info))
             session.play()
+            self._has_played = True
+            self._broadcast.door.remember(session.peer)
             self._broadcast.counts["plays"] += 1
             logger.info("viewer %s plays over %s", session.peer, session.kind)
             self._broadcast.ask_for_key()

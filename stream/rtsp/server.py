@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -17,6 +18,7 @@ from typing import Self
 from kinemacolor.stream.rtsp.auth import Credentials
 from kinemacolor.stream.rtsp.broadcast import Broadcast, Stats
 from kinemacolor.stream.rtsp.connection import Connection, peer_of
+from kinemacolor.stream.rtsp.door import Guest
 from kinemacolor.stream.rtsp.errors import BadMedia, CannotServe
 from kinemacolor.stream.rtsp.limits import Limits
 from kinemacolor.stream.rtsp.message import Response, format_response
@@ -30,6 +32,14 @@ from kinemacolor.stream.rtsp.tracks import AUDIO, VIDEO, AudioTrack, VideoTrack
 logger = logging.getLogger(__name__)
 
 _PATH = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*\Z")
+# Where IPv4 is served IPv6 is beside it, and the other way round.
+_HOSTS = {
+    "127.0.0.1": ("127.0.0.1", "::1"),
+    "localhost": ("127.0.0.1", "::1"),
+    "::1": ("::1", "127.0.0.1"),
+    "0.0.0.0": ("0.0.0.0", "::"),
+    "::": ("::", "0.0.0.0"),
+}
 _MAX_PENDING = 512
 _GOODBYE_SECONDS = 1.0
 
@@ -47,6 +57,7 @@ class RtspServer(Publisher):
             frame; without it the viewer waits for the next one. Must return at once.
         udp: Whether viewers may take RTP over UDP beside TCP.
         udp_port: The even RTP port; RTCP takes the next. 0 takes any free pair.
+        tls: Serves RTSPS with this certificate, over TCP alone: RTP over UDP would be open.
     """
 
     def __init__(
@@ -60,6 +71,7 @@ class RtspServer(Publisher):
         on_key_request: Callable[[], None] | None = None,
         udp: bool = True,
         udp_port: int = 0,
+        tls: ssl.SSLContext | None = None,
         title: str = "kinemacolor",
     ) -> None:
         if not _PATH.match(path):
@@ -72,7 +84,8 @@ class RtspServer(Publisher):
         self._credentials = credentials
         self._limits = limits or Limits()
         self._on_key_request = on_key_request
-        self._udp = udp
+        self._tls = tls
+        self._udp = udp and tls is None
         self._udp_port = udp_port
         self._title = re.sub(r"[^\x20-\x7e]", "?", title) or "-"
         self._broadcast = Broadcast(self._limits, self._on_key_request)
@@ -126,7 +139,8 @@ class RtspServer(Publisher):
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host or "0.0.0.0"
-        return f"rtsp://{host}:{self.port}/{self.path}"
+        scheme = "rtsp" if self._tls is None else "rtsps"
+        return f"{scheme}://{host}:{self.port}/{self.path}"
 
     def stats(self) -> Stats:
         """Takes a snapshot of the counters, from any thread."""
@@ -190,7 +204,7 @@ class RtspServer(Publisher):
 
     async def _main(self, bound: Future[None]) -> None:
         try:
-            server = await self._bind()
+            servers = await self._bind()
         except (OSError, ValueError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
             failure = CannotServe(f"cannot serve at {self.url}: {why}")
@@ -211,21 +225,32 @@ class RtspServer(Publisher):
         finally:
             with self._lock:
                 self._loop = None
-            server.close()
+            for server in servers:
+                server.close()
             self._broadcast.close()
             for task in self._connections:
                 task.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _bind(self) -> asyncio.Server:
+    async def _bind(self) -> list[asyncio.Server]:
+        """Binds the address, and beside it, where it can be had, its like of the other IP."""
+        first, *beside = _HOSTS.get(self.host, (self.host,))
+        servers = [await self._bind_one(first)]
+        for host in beside:
+            try:
+                servers.append(await self._bind_one(host))
+            except OSError as error:  # a machine without IPv6, or somebody else's port
+                logger.debug("not at %s: %s", host, error)
+        return servers
+
+    async def _bind_one(self, host: str) -> asyncio.Server:
         server = await asyncio.start_server(
-            self._connected, self.host, self.port, backlog=128, limit=64 << 10
+            self._connected, host, self.port, backlog=128, limit=64 << 10
         )
         try:
             if self._udp:
-                self._broadcast.udp = await UdpPair.open(
-                    self.host, self._udp_port, self._broadcast.on_rtcp
-                )
+                pair = await UdpPair.open(host, self._udp_port, self._broadcast.on_rtcp)
+                self._broadcast.udp[pair.family] = pair
         except OSError:
             server.close()
             raise
@@ -236,9 +261,11 @@ class RtspServer(Publisher):
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        guest = self._welcome(writer)
         try:
-            if self._is_welcome(writer):
+            if guest is not None:
                 _bound_send_buffer(writer, self._limits.send_buffer_bytes)
+                await self._start_tls(writer)
                 await Connection(
                     reader,
                     writer,
@@ -246,6 +273,7 @@ class RtspServer(Publisher):
                     path=self.path,
                     title=self._title,
                     credentials=self._credentials,
+                    guest=guest,
                 ).serve()
             writer.close()
             async with asyncio.timeout(_GOODBYE_SECONDS):
@@ -258,20 +286,29 @@ class RtspServer(Publisher):
         finally:
             writer.transport.abort()
             self._connections.discard(task)
+            if guest is not None:
+                self._broadcast.door.leave(guest)
 
-    def _is_welcome(self, writer: asyncio.StreamWriter) -> bool:
+    async def _start_tls(self, writer: asyncio.StreamWriter) -> None:
+        """Begins TLS, if it is to be. Raises OSError when the client does not."""
+        if self._tls is None:
+            return
+        try:
+            await writer.start_tls(self._tls, ssl_handshake_timeout=self._limits.first_word_seconds)
+        except OSError:
+            self._broadcast.refused["no_tls"] += 1
+            raise
+
+    def _welcome(self, writer: asyncio.StreamWriter) -> Guest | None:
         address = peer_of(writer)
         if not address:
-            return False
+            return None
         refused = self._broadcast.refused
-        if not self._broadcast.admit(address[0]):
-            refused["connection_rate"] += 1
-            return False
-        if len(self._connections) > self._limits.connections:
-            refused["too_many_connections"] += 1
+        full = refused["too_many_connections"]
+        guest = self._broadcast.door.enter(address[0], writer.transport.abort)
+        if guest is None and refused["too_many_connections"] > full and self._tls is None:
             writer.write(format_response(Response(503, (("Retry-After", "10"),)), None, "-"))
-            return False
-        return True
+        return guest
 
 
 def _bound_send_buffer(writer: asyncio.StreamWriter, size: int) -> None:

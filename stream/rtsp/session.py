@@ -57,7 +57,8 @@ class Session:
         self.state: Literal["ready", "playing"] = "ready"
         self.is_orphan = False
         self.hang_up: Callable[[], None] = lambda: None
-        self.seen_seconds = time.monotonic()
+        self.has_played = False
+        self.began_seconds = self.seen_seconds = time.monotonic()
         self._limits = limits
         self._counts = counts
         self._dropped = dropped
@@ -94,6 +95,7 @@ class Session:
             needs_key=VIDEO in self.legs,
         )
         self.state = "playing"
+        self.has_played = True
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"rtsp viewer {self.peer}")
 

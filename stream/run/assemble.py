@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import av
@@ -19,18 +18,16 @@ from kinemacolor.stream.color.painter import Style
 from kinemacolor.stream.color.tempo import SHARES, Tempo
 from kinemacolor.stream.errors import BadSink, BadSource, StreamError
 from kinemacolor.stream.handoff import Stop
-from kinemacolor.stream.measure.latency import Latency
-from kinemacolor.stream.measure.metrics import Metrics
-from kinemacolor.stream.measure.stats import Stats
 from kinemacolor.stream.media import Sink, Source
 from kinemacolor.stream.options import EncodeOptions, Options
 from kinemacolor.stream.run.job import Job
 from kinemacolor.stream.sinks.live_encoder import check_intra_refresh
-from kinemacolor.stream.sinks.open import open_sink
-from kinemacolor.stream.sinks.publish import credentials_for
+from kinemacolor.stream.sinks.open import open_sink, way_back
+from kinemacolor.stream.sinks.publish import credentials_for, tls_for
 from kinemacolor.stream.sinks.tee import Tee
 from kinemacolor.stream.sources.nvdec import nvenc_problem, open_cuda_source, why_not
 from kinemacolor.stream.sources.open import open_source
+from kinemacolor.stream.sources.still import StillSource
 from kinemacolor.stream.steady.cutlist import read_cuts
 from kinemacolor.stream.steady.smoothing import Steady, make_steady
 
@@ -45,13 +42,10 @@ def check_stills(jobs: Sequence[Job], options: Options) -> None:
         if options.live.plays_films:
             raise BadSource(f"{job.source} is a still picture: --realtime and --loop play films")
         for sink in job.sinks:
-            if not (isinstance(sink, Null | Window) or _is_picture(sink)):
+            is_picture = isinstance(sink, LocalFile) and sink.is_still
+            if not (is_picture or isinstance(sink, Null | Window)):
                 kinds = ", ".join(STILLS)
                 raise BadSink(f"a still cannot become {sink}: use {kinds}, null: or window:")
-
-
-def _is_picture(address: object) -> bool:
-    return isinstance(address, LocalFile) and address.is_still
 
 
 def place_frames(job: Job, options: Options) -> Options:
@@ -76,16 +70,23 @@ def place_frames(job: Job, options: Options) -> Options:
 
 def open_job_source(job: Job, options: Options, stop: Stop) -> Source:
     """Opens the job's source. Raises SourceError."""
-    start, duration = options.span.start_seconds, options.span.duration_seconds
+    span = options.span
     if options.color.hwaccel == "cuda" and isinstance(job.source, LocalFile):
         return open_cuda_source(
             job.source.path,
             device=options.color.device,
-            start_seconds=start,
-            duration_seconds=duration,
+            start_seconds=span.start_seconds,
+            duration_seconds=span.duration_seconds,
+            copy_times=span.copy_times,
         )
     return open_source(
-        job.source, start_seconds=start, duration_seconds=duration, live=options.live, stop=stop
+        job.source,
+        start_seconds=span.start_seconds,
+        duration_seconds=span.duration_seconds,
+        copy_times=span.copy_times,
+        live=options.live,
+        film=options.film,
+        stop=stop,
     )
 
 
@@ -106,9 +107,17 @@ def open_job_sinks(job: Job, options: Options, source: Source) -> Sink:
                 overwrite=options.output.overwrite,
                 trimmed=options.span.trims,
                 credentials=credentials_for(options.output.user),
+                tls=tls_for(options.output.tls_cert, options.output.tls_key),
             )
             opened.append(sink)
-        return opened[0] if len(opened) == 1 else Tee(opened, live=source.live)
+        if len(opened) == 1:
+            return opened[0]
+        return Tee(
+            opened,
+            live=source.live,
+            names=[str(address) for address in job.sinks],
+            reopen=[way_back(address, source, options=encode) for address in job.sinks],
+        )
     except BaseException:
         for sink in opened:
             sink.abandon(keep=False)
@@ -137,22 +146,6 @@ def _encode_options(options: Options, pix_fmt: str) -> EncodeOptions:
     return encode
 
 
-def open_metrics(
-    options: Options, stats: Stats, source: Source, latency: Latency | None
-) -> AbstractContextManager[object]:
-    """Opens the page for Prometheus, if there is to be one."""
-    if options.output.metrics is None:
-        return nullcontext()
-    return Metrics(options.output.metrics, stats, source=source, latency=latency)
-
-
-def make_latency(options: Options, source: Source) -> Latency | None:
-    """The accounts of a live source; None for a film, which is never late."""
-    if not source.live:
-        return None
-    return Latency.of(source, max_seconds=options.live.max_latency_ms / 1000)
-
-
 def make_colorizer(
     network: Backend,
     options: Options,
@@ -175,6 +168,7 @@ def make_colorizer(
         style=Style(color.saturation, color.upsample, color.compare),
         painter=CudaPainter(sink.pix_fmts, index=color.device) if on_gpu else None,
         pix_fmts=sink.pix_fmts,
+        full_range=sink.full_range,
         tempo=make_tempo(network, options, steady, live=source.live),
         known=known,
     )
@@ -225,6 +219,8 @@ def _make_steady(options: Options, source: Source) -> Steady:
     mode = color.steady
     if mode == "auto":
         mode = "live" if source.live else "film"
+        if isinstance(source, StillSource):  # its pages are no film
+            mode = "off"
     try:
         return make_steady(
             mode,

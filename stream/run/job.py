@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kinemacolor.stream.address import (
+    PICTURES,
+    ImageSequence,
     LocalFile,
     Pipe,
     SinkAddress,
@@ -51,15 +54,26 @@ class Job:
         """Whether frames come at the source's own pace."""
         return self.source.live or options.plays_films
 
+    @property
+    def is_done(self) -> bool:
+        """Whether its outputs are files, and all there already."""
+        files = [sink.path for sink in self.sinks if isinstance(sink, LocalFile)]
+        return len(files) == len(self.sinks) and all(path.exists() for path in files)
+
 
 def plan_jobs(
-    sources: Sequence[str], outputs: Sequence[str] = (), *, cuts: Path | None = None
+    sources: Sequence[str],
+    outputs: Sequence[str] = (),
+    *,
+    cuts: Path | None = None,
+    sequence: bool = False,
 ) -> list[Job]:
     """Pairs every source with its sinks; folders are opened, one level deep.
 
     Args:
         outputs: none: beside each source; several: all of them take one source.
         cuts: a list of cuts, which belongs to one film.
+        sequence: a folder's pictures are one film.
 
     Raises SourceNotFound, BadSource, BadSink or NotYetError, before anything is written.
     """
@@ -70,7 +84,9 @@ def plan_jobs(
     many = len(sources) > 1
     for text in sources:
         source = parse_source(text)
-        if isinstance(source, LocalFile) and source.path.is_dir():
+        if sequence and isinstance(source, LocalFile) and source.path.is_dir():
+            found.append(_pictures_in(source.path))
+        elif isinstance(source, LocalFile) and source.path.is_dir():
             found += _films_in(source.path)
             many = True
         elif isinstance(source, LocalFile) and not source.path.exists():
@@ -132,6 +148,15 @@ def _checked(jobs: list[Job]) -> list[Job]:
             raise BadSink(f"{both} would both become {sink}: colorize them apart")
         sources[sink] = job.source
     return jobs
+
+
+def _pictures_in(folder: Path) -> ImageSequence:
+    """The pictures of a folder as one film: those of its commonest suffix."""
+    suffixes = Counter(p.suffix for p in folder.iterdir() if p.suffix.lower() in PICTURES)
+    if not suffixes:
+        raise BadSource(f"no picture in the folder {folder}")
+    name = f"*{suffixes.most_common(1)[0][0]}"
+    return ImageSequence(str(folder), folder, name)
 
 
 def _films_in(folder: Path) -> list[LocalFile]:

@@ -101,7 +101,8 @@ def _check_within(
     estimate = round(seconds * source.info.rate)
     frames = source.info.frames or estimate
     frames = frames if source.info.frames == source.video.frames else max(frames, estimate) + 1
-    for each in (*references, *hints):
+    known: list[Reference | Hint] = [*references, *hints]
+    for each in known:
         beyond = (each.frame is not None and each.frame >= frames) or (
             each.time is not None and each.time > seconds + 1 / source.info.rate
         )

@@ -12,24 +12,17 @@ from kinemacolor.stream.media import Source
 
 @dataclass(frozen=True)
 class Progress:
-    """A run as it stands.
-
-    Attributes:
-        total: frames of the whole film, an estimate; None where nobody knows, as of a camera.
-        latency_ms: p50, p95 and p99 of a live run's last minute; empty for a film.
-        dropped: frames of a live run that were left out to stay in time.
-        given_up: what a live run has given up last in order to keep the rate.
-    """
+    """A run as it stands; what follows `live` is of a live run."""
 
     frames: int
-    total: int | None
+    total: int | None  # an estimate for the whole film; None where nobody knows, as of a camera
     seconds: float
     fps: float
     live: bool = False
-    latency_ms: Mapping[str, float] = field(default_factory=dict)
-    dropped: int = 0
+    latency_ms: Mapping[str, float] = field(default_factory=dict)  # p50, p95, p99; last minute's
+    dropped: int = 0  # frames that were left out to stay in time
     reconnects: int = 0
-    given_up: str | None = None
+    given_up: str | None = None  # last, in order to keep the rate
 
     @property
     def eta_seconds(self) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Required, TypedDict
@@ -13,7 +14,7 @@ from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.errors import BadSink, SinkExists
 from kinemacolor.stream.measure.latency import Latency
 from kinemacolor.stream.measure.stats import Stats, peak_memory_mb
-from kinemacolor.stream.media import Sink, Source
+from kinemacolor.stream.media import Outcome, Sink, Source
 from kinemacolor.stream.run.job import Job
 
 
@@ -24,6 +25,7 @@ class Report(TypedDict, total=False):
     sink: Required[str]  # where the result is; of a film that was stopped, the part that was kept
     ended: Required[Literal["whole", "stopped", "failed"]]
     error: str  # of "failed"
+    outputs: list[dict[str, Any]]  # what became of each: output, state, cause, files
     width: int
     height: int
     pix_fmt: str
@@ -139,10 +141,15 @@ def make_report(
 
 
 def unfinished_report(
-    job: Job, ended: Literal["stopped", "failed"], message: str | None = None
+    job: Job,
+    ended: Literal["stopped", "failed"],
+    message: str | None = None,
+    outcomes: Sequence[Outcome] = (),
 ) -> Report:
     """Of a source that came to nothing."""
     report: Report = {"source": str(job.source), "sink": str(job.sinks[0]), "ended": ended}
+    outcomes = outcomes or [Outcome(str(sink), ended, message) for sink in job.sinks]
+    report["outputs"] = [asdict(outcome) for outcome in outcomes]
     if message is not None:
         report["error"] = message
     return report

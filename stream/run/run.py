@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,20 +18,13 @@ from kinemacolor.stream.anchor.reference import Reference
 from kinemacolor.stream.anchor.stage import Stage
 from kinemacolor.stream.color.colorizer import Colorizer
 from kinemacolor.stream.errors import StreamError
-from kinemacolor.stream.handoff import Stop, Stopped, Task
+from kinemacolor.stream.handoff import Stop, Stopped, Task, on_interrupt
 from kinemacolor.stream.measure.latency import Latency
+from kinemacolor.stream.measure.metrics import Metrics
 from kinemacolor.stream.measure.stats import Stats
-from kinemacolor.stream.media import Sink, Source
+from kinemacolor.stream.media import Outcome, Sink, Source, State
 from kinemacolor.stream.options import Options
-from kinemacolor.stream.run.assemble import (
-    check_stills,
-    make_colorizer,
-    make_latency,
-    open_job_sinks,
-    open_job_source,
-    open_metrics,
-    place_frames,
-)
+from kinemacolor.stream.run import assemble
 from kinemacolor.stream.run.job import Job, plan_jobs
 from kinemacolor.stream.run.knowing import open_stage
 from kinemacolor.stream.run.progress import Progress
@@ -79,7 +73,8 @@ class Run:
         self._source: Source | None = None
         self._latency: Latency | None = None
         self._last: Progress | None = None  # set when it has ended
-        self._report: Report | None = None
+        # What `--report` writes; None until it has ended without an error, or was stopped.
+        self.report: Report | None = None
         self._task: Task[Report] | None = None
 
     def start(self) -> None:
@@ -108,11 +103,6 @@ class Run:
             return self._last
         return Progress.of(self.stats, self._source, self._latency)
 
-    @property
-    def report(self) -> Report | None:
-        """What `--report` writes; None until it has ended without an error, or was stopped."""
-        return self._report
-
     def run(self) -> Report:
         """Does the job on this thread and returns the report.
 
@@ -131,26 +121,32 @@ class Run:
     def _work(self) -> Report:
         try:
             self._stop.sleep(0)  # raises where it was stopped before it began
-            options = place_frames(self.job, self.options)
-            source = self._source = open_job_source(self.job, options, self._stop)
+            options = assemble.place_frames(self.job, self.options)
+            source = self._source = assemble.open_job_source(self.job, options, self._stop)
         except Stopped:
-            self._report = unfinished_report(self.job, "stopped")
-            return self._report
-        with closing(source), self._open_stage(source, options) as known:
-            sink = open_job_sinks(self.job, options, source)
-            with _ended_early_on_error(sink):
+            self.report = unfinished_report(self.job, "stopped")
+            return self.report
+        # From here on there is something to lose: a signal no longer ends what it interrupts.
+        with (
+            on_interrupt(self._interrupt),
+            closing(source),
+            self._open_stage(source, options) as known,
+        ):
+            sink = assemble.open_job_sinks(self.job, options, source)
+            with self._ended_early_on_error(sink, live=source.live):
                 stopped, kept = self._color(source, sink, options, known)
             self._say_repairs(source)
             if known is not None and stopped is None:
                 known.warn()
-        assert self._report is not None
+        assert self.report is not None
         if stopped is not None:
-            self._report["ended"] = "stopped"
+            self.report["ended"] = "stopped"
             if kept is not None:
-                self._report["sink"] = str(kept)
-        if isinstance(stopped, KeyboardInterrupt):
-            raise stopped
-        return self._report
+                self.report["sink"] = str(kept)
+        told = stopped or self._stop.error  # a signal may have come while the sink was finished
+        if isinstance(told, KeyboardInterrupt):
+            raise told
+        return self.report
 
     def _open_stage(self, source: Source, options: Options) -> AbstractContextManager[Stage | None]:
         return open_stage(
@@ -162,27 +158,46 @@ class Run:
             hints=self._hints,
         )
 
+    def _interrupt(self, number: int) -> None:
+        self._stop.request(KeyboardInterrupt(number))
+
     def _color(
         self, source: Source, sink: Sink, options: Options, known: Stage | None
     ) -> tuple[BaseException | None, Path | None]:
         """Moves all frames. Returns what stopped that, and where a part was kept."""
-        self._latency = make_latency(options, source)
-        colorizer = make_colorizer(self.backend, options, source, sink, known=known)
+        if source.live:  # a film is never late
+            limit = options.live.max_latency_ms / 1000
+            self._latency = Latency.of(source, max_seconds=limit)
+        colorizer = assemble.make_colorizer(self.backend, options, source, sink, known=known)
         stopped: BaseException | None = None
         kept: Path | None = None
         try:
-            metrics = open_metrics(options, self.stats, source, self._latency)
-            with closing(colorizer), self._watched(source, sink), metrics:
+            with closing(colorizer), ExitStack() as lookers_on:
+                if options.output.metrics is not None:
+                    counters = self.stats, source, self._latency
+                    metrics = Metrics(options.output.metrics, *counters)
+                    lookers_on.callback(metrics.close)
+                lookers_on.enter_context(self._watched(source, sink))
                 self._move(source, colorizer, sink)
         except (KeyboardInterrupt, Stopped) as error:
             stopped = error
         if stopped is None or (source.live and self.stats.frames_out):
             sink.finish()
-            log.info("wrote %s", ", ".join(map(str, self.job.sinks)))
+            outcomes = self._outcomes(sink, "whole")
+            log.info("wrote %s", ", ".join(o.output for o in outcomes if o.state != "failed"))
         else:
-            kept = _end_early(sink, stopped)
-        self._report = make_report(self.job, source, sink, colorizer, self.stats, self._latency)
+            kept = _end_early(sink, stopped, live=source.live)
+            outcomes = self._outcomes(sink, "stopped", kept=kept)
+        self.report = make_report(self.job, source, sink, colorizer, self.stats, self._latency)
+        self.report["outputs"] = [asdict(outcome) for outcome in outcomes]
         return stopped, kept
+
+    def _outcomes(
+        self, sink: Sink, state: State, *, cause: str | None = None, kept: Path | None = None
+    ) -> Sequence[Outcome]:
+        """What became of each output; of a single one what became of the run."""
+        files = () if kept is None else (str(kept),)
+        return sink.outcomes or [Outcome(str(self.job.sinks[0]), state, cause, files)]
 
     def _move(self, source: Source, colorizer: Colorizer, sink: Sink) -> None:
         watcher = self._watcher
@@ -215,40 +230,35 @@ class Run:
         if source.repaired:
             log.warning("%d frames had no time of their own, or ran backwards", source.repaired)
 
+    @contextmanager
+    def _ended_early_on_error(self, sink: Sink, *, live: bool) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            kept = _end_early(sink, error, live=live)
+            outcomes = self._outcomes(sink, "failed", cause=str(error), kept=kept)
+            self.report = unfinished_report(self.job, "failed", str(error), outcomes)
+            raise
 
-@contextmanager
-def _ended_early_on_error(sink: Sink) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        _end_early(sink, error)
-        raise
 
-
-def _end_early(sink: Sink, error: BaseException) -> Path | None:
-    """Keeps what is worth keeping, says where, and returns it."""
+def _end_early(sink: Sink, error: BaseException, *, live: bool) -> Path | None:
+    """Keeps what is worth keeping, says where, and returns it. What was live is not made again."""
     told = isinstance(error, KeyboardInterrupt | Stopped)
-    kept = sink.abandon(keep=told or sink.worth_keeping)
+    kept = sink.abandon(keep=told or live or sink.worth_keeping)
     if kept is not None:
         log.warning("what was done until then is in %s", kept)
     return kept
 
 
-@contextmanager
-def open_network(options: Options, *, live: bool = False) -> Iterator[Backend]:
+def open_network(options: Options, *, live: bool = False) -> AbstractContextManager[Backend]:
     """Loads the model on the backend that the options ask for, once for all jobs.
 
     Args:
         live: pictures come one by one, and each is wanted soon.
     """
-    color = options.color
-    network = load(
-        color.model, color.backend, color.precision, device=color.device, batch=1 if live else None
-    )
-    try:
-        yield network
-    finally:
-        network.close()
+    color, batch = options.color, 1 if live else None
+    network = load(color.model, color.backend, color.precision, device=color.device, batch=batch)
+    return closing(network)
 
 
 def colorize(
@@ -275,7 +285,7 @@ def colorize(
     jobs = plan_jobs([str(source)], [str(sink)])
     if len(jobs) != 1:
         raise StreamError(f"{source} holds {len(jobs)} films: colorize them one by one")
-    check_stills(jobs, chosen)
+    assemble.check_stills(jobs, chosen)
     with open_network(chosen, live=jobs[0].is_live(chosen.live)) as network:
         return Run(
             jobs[0],

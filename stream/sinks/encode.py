@@ -24,7 +24,11 @@ SOFTWARE = {
     "vp9": "libvpx-vp9",
     "vp8": "libvpx",
     "prores": "prores_ks",
+    "dnxhr": "dnxhd",
 }
+_DNXHR = {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx", "yuv444p10le": "dnxhr_444"}
+# Containers that count in frames: a finer time base would be filled with empty ones, or refused.
+CONSTANT = ("avi", "mxf")
 # AVI keeps no presentation times, so a reader has to guess those of H.264.
 _BY_SUFFIX = {".webm": "libvpx-vp9", ".avi": "mpeg4"}
 # Encoders in hardware take chroma interleaved; their codes are the same.
@@ -124,6 +128,12 @@ def encoder_settings(encoder: str, options: EncodeOptions) -> dict[str, str]:
             return {}
 
 
+def with_params(settings: dict[str, str], more: dict[str, str]) -> dict[str, str]:
+    """Adds options; those that are lists of an encoder's own parameters become longer."""
+    joined = {k: f"{settings[k]}:{v}" if k in settings else v for k, v in more.items()}
+    return {**settings, **joined}
+
+
 def add_video_stream(
     container: Any, encoder: str, frame: av.VideoFrame, rate: Fraction, settings: dict[str, str]
 ) -> Any:
@@ -140,6 +150,10 @@ def add_video_stream(
                 f"libx265 takes no picture of odd size ({frame.width}x{frame.height}): "
                 "use --codec h264 or ffv1"
             )
+        if encoder == "dnxhd":  # its older kind knows a few sizes only
+            settings = {**settings, "profile": _DNXHR.get(frame.format.name, "dnxhr_hq")}
+        if encoder == "libvpx-vp9" and frame.format.name.startswith("yuva"):
+            settings = {**settings, "auto-alt-ref": "0"}  # which alpha does not go with
         if encoder == "ffv1" and min(frame.width, frame.height) < _SMALLEST_SLICED:
             settings = {k: v for k, v in settings.items() if k != "slices"}
         stream = container.add_stream(encoder, rate=rate, options=settings)
@@ -148,10 +162,10 @@ def add_video_stream(
     context = stream.codec_context
     tag(context, frame)
     context.pix_fmt = encoder_pix_fmt(encoder, frame.format.name)
-    # Frames keep their own pts; the rate above only guides rate control. AVI and MPEG-1 and -2
-    # alone count in frames; AVI would fill a finer time base with empty ones.
+    # Frames keep their own pts; the rate above only guides rate control. AVI, MXF and MPEG-1 and
+    # -2 alone count in frames.
     rates = av.Codec(encoder, "w").frame_rates
-    time_base = 1 / rate if rates or container.format.name == "avi" else frame.time_base
+    time_base = 1 / rate if rates or container.format.name in CONSTANT else frame.time_base
     if rates:
         if rate not in rates:
             raise BadSink(f"{encoder} knows no {float(rate):g} frames a second: use --codec h264")

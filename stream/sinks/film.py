@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,17 +12,23 @@ from kinemacolor.stream.errors import BadSink, SinkError, SinkExists
 from kinemacolor.stream.media import Item, Sink, Source, is_frame
 from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.sinks.film_writer import FilmWriter, open_container
-from kinemacolor.stream.sinks.partial import partial_name, publish, reserve
+from kinemacolor.stream.sinks.partial import moved_to, partial_name, publish, reserve
 from kinemacolor.stream.sinks.words import errors_in_words
 
 log = logging.getLogger(__name__)
 
 # A file that broke off is worth keeping from this length on.
 KEEP_SECONDS = 10.0
+LOOK_SECONDS = 1.0  # how often the file is looked for: its folder may have been moved or removed
 
 
 class FilmSink(Sink):
-    """Writes a film under a temporary name, which becomes the real one when the film is whole."""
+    """Writes a film under a temporary name, which becomes the real one when the film is whole.
+
+    Args:
+        trimmed: the frames are a part of the source's.
+        from_zero: the first frame is at zero, whatever its time: a recording goes on in this file.
+    """
 
     def __init__(
         self,
@@ -31,6 +38,7 @@ class FilmSink(Sink):
         options: EncodeOptions,
         overwrite: bool,
         trimmed: bool = False,
+        from_zero: bool = False,
     ) -> None:
         check_target(path, source.info.name, overwrite=overwrite)
         self._path = path
@@ -40,12 +48,18 @@ class FilmSink(Sink):
         with errors_in_words(path):
             partial = _take_name(path)
             try:
-                self._writer = FilmWriter(partial, source, options, trimmed=trimmed)
+                self._writer = FilmWriter(
+                    partial, source, options, trimmed=trimmed, from_zero=from_zero
+                )
+                at = partial.stat()
             except BaseException:
                 partial.unlink()
                 raise
         self._partial: Path | None = partial  # until it has its name
+        self._identity = at.st_dev, at.st_ino
+        self._looked = time.monotonic()
         self.pix_fmts, self.description = self._writer.pix_fmts, self._writer.description
+        self.full_range = self._writer.full_range
 
     @property
     def left_out(self) -> Sequence[str]:
@@ -56,6 +70,8 @@ class FilmSink(Sink):
         return self._writer.seconds >= KEEP_SECONDS
 
     def write(self, item: Item) -> None:
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._look()
         with errors_in_words(self._path):
             if is_frame(item):
                 self._writer.write(item)
@@ -71,14 +87,19 @@ class FilmSink(Sink):
         if not self._writer.is_begun:
             self.abandon(keep=False)
             raise BadSink(f"no frame of {self._source.info.name} could be decoded")
-        assert self._partial is not None
+        self._look()
         with errors_in_words(self._path):
             self._writer.close()
-            try:
-                publish(self._partial, self._path, overwrite=self._overwrite)
-            except SinkExists:
-                self._partial = None  # whole, and not to be abandoned: the message says where it is
+        partial, self._partial = self._partial, None  # whole: from here on nothing removes it
+        assert partial is not None
+        try:
+            publish(partial, self._path, overwrite=self._overwrite)
+        except OSError as error:
+            if isinstance(error, SinkExists):
                 raise
+            raise SinkError(
+                f"{self._path} cannot have its name ({error.strerror}): the whole film is {partial}"
+            ) from error
 
     def abandon(self, *, keep: bool) -> Path | None:
         partial, self._partial = self._partial, None
@@ -93,6 +114,24 @@ class FilmSink(Sink):
             return partial
         partial.unlink(missing_ok=True)
         return None
+
+    def _look(self) -> None:
+        """Looks whether the file is where it was. Raises SinkError when it was removed."""
+        self._looked = time.monotonic()
+        partial = self._partial
+        if partial is None or partial.exists():
+            return
+        try:
+            found = moved_to(partial, self._identity)
+        except FileNotFoundError as error:
+            raise SinkError(
+                f"{partial} was removed while it was written, or the folder that it lay in"
+            ) from error
+        if found is None:
+            log.warning("%s is no longer there: moved, or removed", partial)
+            return
+        log.warning("%s was moved: the film goes on in %s", partial, found)
+        self._partial, self._path = found, found.with_name(self._path.name)
 
 
 def _take_name(path: Path) -> Path:

@@ -5,21 +5,30 @@ from __future__ import annotations
 import errno
 import logging
 import math
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
+from av.codec.context import Flags
 from kinemacolor.stream.address import file_url
 from kinemacolor.stream.errors import BadSink
-from kinemacolor.stream.media import Source, is_cover
+from kinemacolor.stream.media import Source, has_alpha, is_cover
 from kinemacolor.stream.options import EncodeOptions
-from kinemacolor.stream.sinks import encode
+from kinemacolor.stream.sinks import encode, notes
+from kinemacolor.stream.sinks.matroska import set_aspect
 from kinemacolor.stream.sinks.packets import Onward, with_decode_times
-from kinemacolor.stream.sinks.remux import Copies
+from kinemacolor.stream.sinks.remux import Copies, needs_tee, tee_url
 from kinemacolor.stream.sinks.words import last_words
+from kinemacolor.stream.sources.scan import order_of
 
 log = logging.getLogger(__name__)
+
+# A kill loses what is not on the disk. Beside the encoder's own delay that is this much film.
+_ON_DISK_SECONDS = 0.15
+_SPARSE = ("subtitle", "data")  # streams without a packet for minutes, for which FFmpeg would wait
 
 
 class FilmWriter:
@@ -32,25 +41,36 @@ class FilmWriter:
     Args:
         source: its streams, tags and chapters are copied.
         trimmed: the frames are a part of the source's.
+        from_zero: the first frame is moved to zero, and all else with it.
     """
 
     def __init__(
-        self, path: Path, source: Source, options: EncodeOptions, *, trimmed: bool = False
+        self,
+        path: Path,
+        source: Source,
+        options: EncodeOptions,
+        *,
+        trimmed: bool = False,
+        from_zero: bool = False,
     ) -> None:
         self._source = source
         self._trimmed = trimmed
         self._encoder = encode.choose_encoder(options, path.suffix)
         self._settings = encode.encoder_settings(self._encoder, options)
-        self.pix_fmts = frozenset(encode.supported_pix_fmts(self._encoder))
         shown = " ".join(f"{k} {v}" for k, v in self._settings.items() if k in ("crf", "preset"))
         self.description = f"{self._encoder} {shown}".strip()
         self.seconds = 0.0  # the time of the last frame
-        self._container = open_container(path, source)
+        self._path = path
+        self._container = open_container(path, source, from_zero=from_zero)
+        self._kind = self._container.format.name.replace("tee", "matroska")
+        self._aspect: Fraction | None = None  # that the container's muxer is not told of
+        self._lost: list[str] = []  # what the output cannot say of the picture, in words
+        self.pix_fmts, self.full_range = self._formats()
         self._stream: Any = None
         self._copies: Copies | None = None
         self._waiting: list[Any] = []  # packets that came before the first frame
         self._onward = Onward()
-        self._scales = False
+        self._scales = self._is_hdr = False
 
     @property
     def is_begun(self) -> bool:
@@ -60,13 +80,36 @@ class FilmWriter:
     @property
     def left_out(self) -> list[str]:
         """Streams of the source that the container does not take, in words."""
-        return self._copies.left_out if self._copies else []
+        return [*self._lost, *(self._copies.left_out if self._copies else [])]
+
+    def _formats(self) -> tuple[frozenset[str], bool]:
+        """What frames may be in, and whether in full range; says so where alpha gets lost."""
+        container = self._kind
+        formats = frozenset(encode.supported_pix_fmts(self._encoder))
+        if self._encoder == "libvpx-vp9":  # of its other formats with alpha it opens none
+            formats -= {"yuva422p", "yuva444p"}
+        if not notes.keeps_alpha(self._encoder, container):
+            formats = frozenset(name for name in formats if not has_alpha(name))
+            if has_alpha(self._source.info.pix_fmt):
+                self._lose(
+                    f"alpha: {self._encoder} in {container} has none;"
+                    " ffv1 and prores keep it, and vp9 in .mkv"
+                )
+        return formats, notes.says_full_range(self._encoder, container)
+
+    def _lose(self, words: str) -> None:
+        """Says once what the output cannot hold."""
+        if words not in self._lost:
+            self._lost.append(words)
+            log.warning("left out: %s", words)
 
     def write(self, frame: av.VideoFrame) -> None:
         """Encodes a frame."""
         packets = None if self.is_begun else self._begin(frame)
         self._note_size(frame)
-        self._container.mux(self._stream.encode(frame) if packets is None else packets)
+        for words in notes.lost_notes(frame, self._encoder, hdr=self._is_hdr):
+            self._lose(words)
+        self._mux(self._stream.encode(frame) if packets is None else packets)
         self.seconds = max(self.seconds, frame.time or 0.0)
 
     def copy(self, packet: Any) -> None:
@@ -79,22 +122,44 @@ class FilmWriter:
 
     def close(self, *, flush: bool = True) -> None:
         """Writes the trailer; first, unless told otherwise, the frames that the encoder holds."""
-        if flush and self.is_begun:
-            self._container.mux(with_decode_times(self._stream.encode(None)))
-        self._container.close()
+        try:
+            if flush and self.is_begun:
+                self._mux(with_decode_times(self._stream.encode(None)))
+                for packet in self._copies.last() if self._copies else ():
+                    self._container.mux_one(packet)
+        finally:
+            self._container.close()
+        if flush and self._aspect is not None and not set_aspect(self._path, self._aspect):
+            self._lose(f"pixel shape ({self._aspect}): no room for it in the file's head")
+
+    def _mux(self, packets: Sequence[Any]) -> None:
+        """Writes pictures; those without a duration get one, or MP4 would end before the last."""
+        for packet in packets:
+            if not packet.duration and packet.time_base:
+                packet.duration = max(1, round(1 / (self._source.info.rate * packet.time_base)))
+            self._container.mux_one(packet)
 
     def _begin(self, frame: av.VideoFrame) -> list[Any] | None:
         """Opens encoder and file. Returns the frame's packets where that had to encode it."""
         source = self._source
+        settings = encode.with_params(self._settings, notes.hdr_settings(self._encoder, frame))
+        self._is_hdr = settings != self._settings
         self._stream = encode.add_video_stream(
-            self._container, self._encoder, frame, source.info.rate, self._settings
+            self._container, self._encoder, frame, source.info.rate, settings
         )
+        order = source.info.field_order or order_of(frame)
+        lost = notes.set_field_order(self._stream.codec_context, order, self._kind)
+        if lost:
+            self._lose(lost)
+        if self._container.format.name == "tee":  # which does not ask for it, as Matroska does
+            self._stream.codec_context.flags |= Flags.global_header
         self.description += f", {frame.format.name}"
-        if self._container.format.name == "avi":
-            log.warning("AVI lays frames at one constant rate; .mkv keeps the time of each")
+        if self._kind in encode.CONSTANT:
+            name = self._kind.upper()
+            log.warning("%s lays frames at one constant rate; .mkv keeps the time of each", name)
         self._stream.metadata.update(source.video.metadata)
         if source.video.sample_aspect_ratio:
-            self._stream.codec_context.sample_aspect_ratio = source.video.sample_aspect_ratio
+            self._set_aspect(source.video.sample_aspect_ratio)
         if source.display_matrix is not None:
             self._stream.set_display_matrix(source.display_matrix)
         self._stream.disposition = source.video.disposition
@@ -102,6 +167,7 @@ class FilmWriter:
             source.container,
             self._container,
             source.video,
+            kind=self._kind,
             trimmed=self._trimmed,
             covers={p.stream.index: bytes(p) for p in self._waiting if is_cover(p.stream)},
         )
@@ -110,6 +176,16 @@ class FilmWriter:
             self.copy(packet)
         self._waiting.clear()
         return packets
+
+    def _set_aspect(self, aspect: Fraction) -> None:
+        """Keeps the shape of the pixels; Matroska's muxer is told of it by nobody in PyAV."""
+        self._stream.codec_context.sample_aspect_ratio = aspect
+        if aspect == 1:
+            return
+        if self._kind in ("matroska", "webm"):
+            self._aspect = aspect
+        elif notes.loses_aspect(self._encoder, self._kind):
+            self._lose(f"pixel shape ({aspect}): {self._encoder} in {self._kind} cannot say it")
 
     def _start(self, frame: av.VideoFrame) -> list[Any] | None:
         """Opens the encoder and writes the header. Raises BadSink when they refuse the frame."""
@@ -138,20 +214,30 @@ class FilmWriter:
             )
 
 
-def open_container(path: Path, source: Source) -> Any:
+def open_container(path: Path, source: Source, *, from_zero: bool = False) -> Any:
     """Makes a container for a film; its file is touched when the first frame opens it.
 
     Raises BadSink when no container has the path's suffix.
     """
-    options = {}
+    options = {"flush_packets": "1"}  # else 256 KiB wait to be written
+    if any(stream.type in _SPARSE for stream in source.container.streams):
+        options["max_interleave_delta"] = str(int(_ON_DISK_SECONDS * av.time_base))
     match path.suffix.lower():
         case ".mp4" | ".mov" | ".m4v":
             # Fragments until the trailer is written: whatever kills the process, it plays.
             options["movflags"] = "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
+            options["frag_duration"] = str(int(_ON_DISK_SECONDS * av.time_base))
             options["movie_timescale"] = str(_common_ticks(source))
         case ".mkv" | ".webm":
             # Sound may start before zero (an encoder's priming); moving it would move the film.
             options["avoid_negative_ts"] = "disabled"
+            # Which of two pictures is the default is what the source says, and not the first.
+            options["default_mode"] = "passthrough"
+            options["cluster_time_limit"] = str(int(_ON_DISK_SECONDS * 1000))
+    if from_zero:
+        options["avoid_negative_ts"] = "make_zero"
+    if path.suffix.lower() == ".mkv" and needs_tee(source.container):
+        return av.open(tee_url(file_url(path), **options), "w", format="tee")
     try:
         return av.open(file_url(path), "w", options=options)
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,11 @@ from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.sinks.live_encoder import KEY_SECONDS, LiveEncoder
 from kinemacolor.stream.sinks.packets import Onward
 from kinemacolor.stream.sinks.words import errors_in_words
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +47,23 @@ def open_hls_sink(
     Raises SinkError: the folder holds a playlist already, or cannot be written.
     """
     playlist = folder / PLAYLIST
-    if playlist.exists() and not overwrite:
-        raise SinkError(f"{playlist} exists: --overwrite replaces it")
+    for old in () if overwrite else (playlist, *sorted(folder.glob("segment-*.ts"))[:1]):
+        if old.exists():
+            raise SinkError(f"{old} exists: --overwrite replaces it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(f"cannot make the folder {folder}: {error.strerror}") from error
     layout = _LIVE_HLS if source.live else _WHOLE_HLS
-    layout = layout | {"hls_segment_filename": str(folder / "segment-%05d.ts")}
+    pattern = str(folder).replace("%", "%%")  # FFmpeg counts where a % is
+    layout = layout | {"hls_segment_filename": f"{pattern}/segment-%05d.ts"}
     name = str(playlist)
-    return MuxSink("hls", name, source, options=options, layout=layout, name=name)
+    files = _Files(folder)
+    try:
+        return MuxSink("hls", name, source, options=options, layout=layout, name=name, files=files)
+    except BaseException:
+        files.close()
+        raise
 
 
 def open_transport_sink(
@@ -69,6 +82,7 @@ class MuxSink(Sink):
     Args:
         format, target, layout: FFmpeg's muxer, where it writes, and the muxer's options.
         name: of the target, as it may be shown.
+        files: opens what the muxer writes.
     """
 
     follows_size = True
@@ -82,6 +96,7 @@ class MuxSink(Sink):
         options: EncodeOptions,
         layout: dict[str, str] | None = None,
         name: str = "the pipe",
+        files: _Files | None = None,
     ) -> None:
         self._encoder = LiveEncoder(source.info.rate, options)
         self.pix_fmts = self._encoder.pix_fmts
@@ -94,7 +109,7 @@ class MuxSink(Sink):
         self._waiting: list[Any] = []  # a film's packets that came before its first frame
         self._sounds: dict[int, Any] = {}
         self._onward = Onward()
-        self._files = _Files() if format == "hls" else None
+        self._files = files
         with self._errors():
             self._container = av.open(
                 target,
@@ -121,11 +136,15 @@ class MuxSink(Sink):
                 self._waiting.append(item)
 
     def finish(self) -> None:
-        with self._errors():
-            if self._video is not None and not self._flushed:
-                self._flushed = True  # an encoder ends once, though finish() failed
-                self._mux(self._encoder.flush())
-            self._container.close()
+        try:
+            with self._errors():
+                if self._video is not None and not self._flushed:
+                    self._flushed = True  # an encoder ends once, though finish() failed
+                    self._mux(self._encoder.flush())
+                self._container.close()
+        finally:
+            if self._files is not None:
+                self._files.close()
 
     def abandon(self, *, keep: bool) -> Path | None:
         with suppress(SinkError):  # why it is abandoned has been said
@@ -172,10 +191,30 @@ class MuxSink(Sink):
 
 
 class _Files:
-    """Opens the files of FFmpeg's HLS muxer, which does not ask whether they could be written."""
+    """Opens the files of FFmpeg's HLS muxer, which does not ask whether they could be written.
 
-    def __init__(self) -> None:
+    Raises SinkError when another run writes into the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self.error: OSError | None = None  # the first
+        self._lock: int | None = None
+        if fcntl is None:
+            return  # Windows has no locks on folders
+        self._lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise SinkError(f"another run writes into {folder}: choose another folder") from error
+        except OSError as error:  # a file system without locks
+            log.debug("no lock on %s: %s", folder, error)
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def open(self, name: str, flags: int, options: dict[str, str]) -> io.RawIOBase | io.BytesIO:
         try:

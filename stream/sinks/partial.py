@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from kinemacolor.stream.errors import SinkExists
@@ -31,6 +33,38 @@ def partial_name(path: Path, number: int = 1) -> Path:
     """Returns a temporary name of an output: film.partial.mkv, film.partial-2.mkv, ..."""
     mark = "partial" if number == 1 else f"partial-{number}"
     return path.with_name(f"{path.stem}.{mark}{path.suffix}")
+
+
+def next_name(path: Path) -> Path:
+    """Returns the first of film-2.mkv, film-3.mkv, ... that is not there, nor in work."""
+    for number in itertools.count(2):
+        name = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        if not (name.exists() or partial_name(name).exists()):
+            return name
+    raise AssertionError
+
+
+def moved_to(partial: Path, identity: tuple[int, int]) -> Path | None:
+    """Finds a file that this process writes, and that is not where it was.
+
+    Args:
+        identity: its device and inode.
+
+    Returns None where the system does not say. Raises FileNotFoundError when it was removed.
+    """
+    try:
+        numbers = os.listdir("/proc/self/fd")
+    except OSError:
+        return None
+    for number in numbers:
+        with suppress(OSError):  # closed meanwhile
+            link = f"/proc/self/fd/{number}"
+            found = os.stat(link)
+            if (found.st_dev, found.st_ino) == identity:
+                place = Path(os.readlink(link))
+                if place.exists():
+                    return place
+    raise FileNotFoundError(errno.ENOENT, "removed", str(partial))
 
 
 def is_partial(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -60,17 +61,43 @@ def credentials_for(user: str | None) -> Credentials | None:
     return Credentials(user, password)
 
 
+def tls_for(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """Reads what an RTSPS server shows to viewers. Raises SinkError."""
+    if certificate is None:
+        if key is not None:
+            raise SinkError(f"--tls-key {key} needs --tls-cert as well")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        why = "no certificate and key in PEM that belong together"
+        if isinstance(error, FileNotFoundError | PermissionError):
+            why = f"{error.strerror}, it or its key"
+        raise SinkError(f"cannot use --tls-cert {certificate}: {why}") from error
+    return context
+
+
+def _no_password() -> str:
+    raise SinkError("the key of --tls-key has a password: it must have none")
+
+
 def open_serve_sink(
     address: ServerAddress,
     source: Source,
     *,
     options: EncodeOptions,
     credentials: Credentials | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> PublishSink:
     """Serves at an address of this machine.
 
     Raises SinkError when that address is taken, or a codec other than H.264 is asked for.
     """
+    if address.secure and tls is None:
+        raise SinkError(f"{address} needs --tls-cert FILE, and --tls-key FILE unless that holds it")
+    if tls is not None and not address.secure:
+        raise SinkError(f"--tls-cert is for rtsps://@, and {address} is open to whoever listens in")
     encoder = LiveEncoder(source.info.rate, options)
     server = RtspServer(
         address.host,
@@ -78,6 +105,7 @@ def open_serve_sink(
         address.path,
         credentials=credentials,
         on_key_request=encoder.ask_for_key,
+        tls=tls,
     )
     server.start()
     return PublishSink(source, encoder, server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,7 @@ import av
 import av.error
 from av.bitstream import BitStreamFilterContext
 from kinemacolor.stream.media import is_cover
+from kinemacolor.stream.sinks.pcm import Pcm, is_disc_pcm
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Copies:
 
     Args:
         source, target: containers, open for reading and for writing.
+        kind: FFmpeg's name of what is written; None: as the target says.
         video: the source's stream that is not copied.
         trimmed: only a part of the film is carried, so chapters are not.
         covers: the pictures of the attached-picture streams, by stream index.
@@ -52,15 +55,19 @@ class Copies:
         target: Any,
         video: Any,
         *,
+        kind: str | None = None,
         trimmed: bool = False,
         covers: Mapping[int, bytes] | None = None,
     ) -> None:
         self._covers = covers or {}
+        self._kind = kind or target.format.name
+        self._rewritten: dict[int, Pcm] = {}
+        self._ends: dict[int, tuple[int, Any]] = {}  # of the last title of each text track
         self.left_out: list[str] = []  # in words, for the log and the report
         self._streams: dict[int, Any] = {}
         self._filters: dict[int, BitStreamFilterContext] = {}
         # MP4 would do it by itself, but not with the fragments that `FilmWriter` asks for.
-        self._strip_adts = target.format.name not in ("mpegts", "adts")
+        self._strip_adts = self._kind not in ("mpegts", "adts")
         for stream in source.streams:
             if stream.index == video.index:
                 continue
@@ -79,6 +86,10 @@ class Copies:
         copy = self._streams.get(stream.index)
         if copy is None or (copy.name == "mov_text" and bytes(packet) == _NO_TEXT):
             return []
+        if copy.name == "mov_text" and packet.pts is not None and self._kind in _MP4:
+            self._ends[stream.index] = packet.pts + (packet.duration or 0), packet.time_base
+        if stream.index in self._rewritten:
+            return self._rewritten[stream.index].packets(packet, copy)
         if self._strip_adts and stream.type == "audio" and has_adts_header(stream, packet):
             if stream.index not in self._filters:
                 self._filters[stream.index] = BitStreamFilterContext("aac_adtstoasc", stream)
@@ -89,19 +100,41 @@ class Copies:
             ready.stream = copy
         return packets
 
+    def last(self) -> list[Any]:
+        """Returns what ends the tracks.
+
+        MP4's muxer ends a text track with an empty title, which it takes to be as long as the
+        one before, unless there is one of no length already.
+        """
+        packets = []
+        for index, (end, time_base) in self._ends.items():
+            packet = av.Packet(_NO_TEXT)
+            packet.pts = packet.dts = end
+            packet.duration, packet.time_base = 0, time_base
+            packet.stream = self._streams[index]
+            packets.append(packet)
+        return packets
+
     def _add(self, stream: Any, source: Any, target: Any) -> Any | None:
         if _made_anew(stream, source):
             return None
-        if is_cover(stream) and "matroska" in target.format.name:
+        if is_cover(stream) and "matroska" in self._kind:
             self._attach_cover(stream, target)
             return None
-        reason = _refusal(stream, target.format.name)
+        reason = refusal(stream, self._kind)
+        if reason and is_disc_pcm(stream):
+            pcm = Pcm(stream)
+            log.info("audio stream %d: %s becomes %s", stream.index, stream.name, pcm.codec)
+            self._rewritten[stream.index] = pcm
+            return pcm.add(target)
+        if reason and self._kind == "matroska" and target.format.name == "tee":
+            reason = acm_refusal(stream)
         if reason:
             label = f"{stream.type} stream {stream.index}"
             self.left_out.append(f"{label}: {reason}")
             log.warning("%s is left out: %s; an .mkv output holds most kinds", label, reason)
             return None
-        return _add_copy(stream, target)
+        return _add_copy(stream, target, self._kind)
 
     def _attach_cover(self, stream: Any, target: Any) -> None:
         """Attaches a cover as a file, which is how Matroska keeps it."""
@@ -128,7 +161,7 @@ def _made_anew(stream: Any, source: Any) -> bool:
     return _codec_name(stream) == "bin_data" and 0 < stream.frames == len(source.chapters())
 
 
-def _refusal(stream: Any, container: str) -> str:
+def refusal(stream: Any, container: str) -> str:
     """Says why a container does not take a stream; empty when it does.
 
     Only a muxer knows, and only when it writes its header: so it is tried, in memory, on a
@@ -145,7 +178,7 @@ def _refusal(stream: Any, container: str) -> str:
         return refusal  # WebM drops it without a word
     try:
         trial = av.open(io.BytesIO(), "w", format=container)
-        copy = _add_copy(stream, trial)
+        copy = _add_copy(stream, trial, container)
         trial.start_encoding()
         if name.startswith("pcm_"):
             # MP4 looks at where its channels stand when there is sound, and at its very end.
@@ -159,6 +192,44 @@ def _refusal(stream: Any, container: str) -> str:
     return ""
 
 
+def acm_refusal(stream: Any) -> str:
+    """Says why Matroska does not take a sound that it knows by its Windows name only.
+
+    PyAV asks FFmpeg for Matroska's own names, and refuses the others; through FFmpeg's `tee` they
+    are written as `ffmpeg -c copy` does.
+    """
+    refusal = f"matroska takes no {_codec_name(stream)}"
+    if stream.type != "audio" or stream.codec_context is None:
+        return refusal
+    try:
+        trial = av.open(tee_url(os.devnull), "w", format="tee")
+        _add_copy(stream, trial, "matroska")
+        trial.start_encoding()
+    except (ValueError, NotImplementedError, AttributeError, av.error.FFmpegError) as error:
+        log.debug("%s: %s", refusal, error)
+        return refusal
+    with suppress(av.error.FFmpegError):
+        trial.close()
+    return ""
+
+
+def needs_tee(source: Any) -> bool:
+    """Whether a film has sound that only gets into Matroska through FFmpeg's `tee`.
+
+    That loses chapters, which the containers of such sound do not have.
+    """
+    sounds = [s for s in source.streams if s.type == "audio" and s.codec_context]
+    refused = [s for s in sounds if refusal(s, "matroska") and not is_disc_pcm(s)]
+    return bool(refused) and not source.chapters() and not all(map(acm_refusal, refused))
+
+
+def tee_url(url: str, **options: str) -> str:
+    """Returns the address under which `tee` writes one Matroska file."""
+    words = ":".join(("f=matroska", *(f"{k}={v}" for k, v in options.items())))
+    quoted = url.replace("'", r"'\''")
+    return f"[{words}]'{quoted}'"
+
+
 def _silence(copy: Any) -> Any:
     """Makes a packet of zeros for a PCM stream."""
     packet = av.Packet(bytes(24 * copy.codec_context.layout.nb_channels))  # whole samples of any
@@ -167,7 +238,7 @@ def _silence(copy: Any) -> Any:
     return packet
 
 
-def _add_copy(stream: Any, target: Any) -> Any:
+def _add_copy(stream: Any, target: Any, kind: str) -> Any:
     if stream.type == "attachment":
         copy = target.add_attachment(
             stream.metadata.get("filename", f"attachment-{stream.index}"),
@@ -178,7 +249,7 @@ def _add_copy(stream: Any, target: Any) -> Any:
         copy = target.add_stream_from_template(stream)
         copy.disposition = stream.disposition
         copy.time_base = stream.time_base
-        if target.format.name in _MP4 and stream.type == "audio":
+        if kind in _MP4 and stream.type == "audio":
             _place_channels(copy)
     copy.metadata.update(stream.metadata)
     return copy

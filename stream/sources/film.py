@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -12,13 +12,18 @@ import av
 import av.error
 from av.format import Flags
 from av.sidedata.sidedata import Type
+from kinemacolor.stream.color.carrier import notes_of
 from kinemacolor.stream.errors import BadSource, SourceError
 from kinemacolor.stream.media import Item, Source, SourceInfo, is_cover
+from kinemacolor.stream.sources.filtering import Filtering
+from kinemacolor.stream.sources.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
 # A rate above that is a clock, where there is another to choose.
 _MOST_FPS = 240
+# Frames without a time that wait for one with a time; a raw stream has none at all.
+_MOST_EARLY = 32
 _WITHOUT_INDEX = frozenset(("mpegts", "mpeg"))
 _EARLIER_SECONDS = (2.0, 12.0, 60.0, float("inf"))
 
@@ -29,6 +34,9 @@ class ContainerSource(Source):
     Args:
         pix_fmt: of a film whose decoder keeps its frames on a GPU, and says no more than that.
         seekable: else frames before the start are decoded and left out.
+        start_seconds, duration_seconds: counted from the film's first time, as FFmpeg does.
+        filtering: chooses, for the video stream, what is done to frames before anybody sees them.
+        from_zero: times count from the start of what is read, and not by the film's clock.
     """
 
     def __init__(
@@ -40,6 +48,8 @@ class ContainerSource(Source):
         seekable: bool = True,
         start_seconds: float = 0.0,
         duration_seconds: float | None = None,
+        from_zero: bool = False,
+        filtering: Callable[[Any], Filtering | None] = lambda video: None,
     ) -> None:
         self.container = container
         try:
@@ -50,19 +60,23 @@ class ContainerSource(Source):
         context: Any = self.video.codec_context
         if not context.is_hwaccel:
             self.video.thread_type = "AUTO"
-        rate = _rate(self.video)
+        self._filters = filtered = filtering(self.video)
+        rate = _rate(self.video) * (filtered.pace if filtered else 1)
         time_base = self.video.time_base or 1 / rate
         seconds = _duration(self.video, container)
         self.patched = 0  # damaged frames that the decoder made up for: they are all there
         # A raw stream has no times to go by, and its frames are counted from the first.
         self._seekable = seekable and not container.format.flags & Flags.no_timestamps.value
-        self._start = start_seconds
+        self._skips = start_seconds > 0
+        self._zero = (container.start_time or 0) / av.time_base
+        self._start = self._zero + start_seconds
         # A microsecond less: 0.8 + 0.4 is a little more than 1.2.
-        self._end = None if duration_seconds is None else start_seconds + duration_seconds - 1e-6
+        self._end = None if duration_seconds is None else self._start + duration_seconds - 1e-6
+        self._shift = -self._start if from_zero else 0.0
         if seconds is not None:
-            seconds = max(0.0, min(seconds, self._end or seconds) - start_seconds)
-        trimmed = start_seconds > 0 or self._end is not None
-        frames = None if trimmed else self.video.frames
+            seconds = max(0.0, min(seconds - start_seconds, duration_seconds or seconds))
+        trimmed = self._skips or self._end is not None
+        frames = None if trimmed or (filtered and filtered.pace != 1) else self.video.frames
         self.info = SourceInfo(
             name=name,
             width=context.width,
@@ -73,40 +87,93 @@ class ContainerSource(Source):
             codec=context.name,
             frames=frames or (round(seconds * rate) if seconds else None),
             duration_seconds=seconds,
+            field_order=filtered.order if filtered else None,
         )
         self._last_pts: int | None = None
 
     def __iter__(self) -> Iterator[Item]:
-        if self._start > 0 and self._seekable:
+        if self._skips and self._seekable:
             self._seek()
         inside = False
-        for packet in self._packets():
-            if packet.stream is not self.video:
-                if packet.size:  # the demuxer's flush holds nothing
-                    seconds = None if packet.pts is None else packet.pts * packet.time_base
-                    if self._inside(seconds):
-                        yield packet
+        items = self._timed(Timeline.of(self.container).lay(self._packets()))
+        for item in items if self._filters is None else self._filters.of(items):
+            seconds = _seconds(item)
+            if not isinstance(item, av.VideoFrame):
+                if self._inside(seconds):
+                    yield self._moved(item)
                 continue
-            for frame in self._decode(packet):
-                self._give_time(frame)
-                if self._last_pts is None:
-                    self.display_matrix = _display_matrix(frame)
-                self._last_pts = frame.pts
-                if self._end is not None and (frame.time or 0.0) >= self._end:
-                    return
-                if self._inside(frame.time):
-                    inside = True
-                    self._note_damage(frame)
-                    yield frame
-        if self._start > 0 and not inside and self._last_pts is not None:
-            seconds = float(self._last_pts * self.info.time_base + 1 / self.info.rate)
+            if self._end is not None and (seconds or 0.0) >= self._end:
+                return
+            if self._inside(seconds):
+                inside = True
+                self._note_damage(item)
+                yield self._moved(item)
+        if self._skips and not inside and self._last_pts is not None:
+            last = float(self._last_pts * self.info.time_base + 1 / self.info.rate) - self._zero
             raise BadSource(
-                f"{self.info.name} ends at {seconds:.1f} s: --start {self._start:g} lies behind it"
+                f"{self.info.name} ends at {last:.1f} s: --start {self._start - self._zero:g}"
+                " lies behind it"
             )
         self._note_end()
 
     def close(self) -> None:
         self.container.close()
+
+    def _timed(self, packets: Iterator[Any]) -> Iterator[Item]:
+        """Decodes the film; all its frames have times, and those rise.
+
+        First frames without a time wait for one that has, and are counted back from it.
+        """
+        early: list[Item] = []
+        for item in self._decoded(packets):
+            if isinstance(item, av.VideoFrame):
+                early.append(item)
+                if item.pts is None and self._last_pts is None and len(early) < _MOST_EARLY:
+                    continue
+                self._count_back(early)
+                yield from map(self._settled, early)
+                early.clear()
+            elif early:
+                early.append(item)
+            else:
+                yield item
+        yield from map(self._settled, early)
+
+    def _decoded(self, packets: Iterator[Any]) -> Iterator[Item]:
+        """Yields frames of the film, and packets of the other streams."""
+        for packet in packets:
+            if packet.stream is self.video:
+                yield from self._decode(packet)
+            elif packet.size:  # the demuxer's flush holds nothing
+                yield packet
+
+    def _count_back(self, items: list[Item]) -> None:
+        """Gives frames without a time the times before the last one's."""
+        frames = [item for item in items if isinstance(item, av.VideoFrame)]
+        last = frames[-1]
+        if len(frames) == 1 or last.pts is None or not last.time_base:
+            return
+        step = 1 / (self.info.rate * last.time_base)
+        for number, frame in enumerate(reversed(frames[:-1]), 1):
+            frame.pts, frame.time_base = last.pts - round(number * step), last.time_base
+            self.repaired += 1
+
+    def _settled(self, item: Item) -> Item:
+        if isinstance(item, av.VideoFrame):
+            self._give_time(item)
+            if self._last_pts is None:
+                self.display_matrix = _display_matrix(item)
+            self._last_pts = item.pts
+        return item
+
+    def _moved(self, item: Item) -> Item:
+        """Moves an item of a part of the film, which begins at zero."""
+        if self._shift and item.time_base:
+            ticks = round(self._shift / item.time_base)
+            item.pts = None if item.pts is None else item.pts + ticks
+            if item.dts is not None and not isinstance(item, av.VideoFrame):
+                item.dts += ticks
+        return item
 
     def _seek(self) -> None:
         """Goes to a key frame before the start, from which the frame at the start decodes.
@@ -119,7 +186,7 @@ class ContainerSource(Source):
             return
         for earlier in _EARLIER_SECONDS:
             self._seek_to(self._start - earlier)
-            if self._start <= earlier:
+            if self._start - self._zero <= earlier:
                 return  # all of the film
             for packet in self._packets():
                 frames = self._decode(packet) if packet.stream is self.video else []
@@ -194,7 +261,7 @@ class ContainerSource(Source):
                 "%s: %d pictures were damaged and are patched", self.info.name, self.patched
             )
         wanted, last = self.info.duration_seconds, self._last_pts
-        if wanted is None or last is None or self._start or self._end is not None:
+        if wanted is None or last is None or self._skips or self._end is not None:
             return
         seconds = float((last - (self.video.start_time or 0)) * self.info.time_base)
         if seconds < wanted - max(2.0, 0.02 * wanted):
@@ -215,14 +282,22 @@ class ContainerSource(Source):
             self.repaired += 1
 
     def _inside(self, seconds: float | None) -> bool:
-        if seconds is None or (self._start == 0 and self._end is None):
+        if seconds is None or not (self._skips or self._end is not None):
             return True
+        if not self._skips:
+            return self._end is None or seconds < self._end
         return seconds >= self._start - 1e-6 and (self._end is None or seconds < self._end)
 
 
+def _seconds(item: Item) -> float | None:
+    if item.pts is None or not item.time_base:
+        return None
+    return float(item.pts * item.time_base)
+
+
 def _film_in(name: str, container: Any, *, seekable: bool) -> Any:
-    """Finds the first film of a container. Raises BadSource."""
-    pictures = [stream for stream in container.streams.video if not is_cover(stream)]
+    """Finds the film of a container, or its default one. Raises BadSource."""
+    pictures = films_in(container)
     if not pictures:
         raise BadSource(f"{name} has no video stream (it holds {kinds_in(container)})")
     context = pictures[0].codec_context
@@ -238,17 +313,21 @@ def _film_in(name: str, container: Any, *, seekable: bool) -> Any:
     return pictures[0]
 
 
+def films_in(container: Any) -> list[Any]:
+    """The films in a container, the one first that a player would show: the default one."""
+    films = [stream for stream in container.streams.video if not is_cover(stream)]
+    return sorted(films, key=lambda s: not s.disposition & av.stream.Disposition.default)
+
+
 def kinds_in(container: Any) -> str:
     """Names the kinds of streams that a container holds."""
     return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    try:
-        data: Any = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
-    except KeyError:
-        return None
-    return struct.unpack("=9i", bytes(data))
+    found = (note for note in notes_of(frame) if note.type is Type.DISPLAYMATRIX)
+    matrix = next(found, None)
+    return None if matrix is None else struct.unpack("=9i", bytes(matrix))
 
 
 def _rate(video: av.VideoStream) -> Fraction:

@@ -81,6 +81,7 @@ def open_cuda_source(
     device: int = 0,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    copy_times: bool = False,
 ) -> ContainerSource:
     """Opens a film whose frames NVDEC decodes and keeps on the GPU.
 
@@ -105,6 +106,7 @@ def open_cuda_source(
         pix_fmt=None if film is None else film.pix_fmt,
         start_seconds=start_seconds,
         duration_seconds=duration_seconds,
+        from_zero=start_seconds > 0 and not copy_times,
     )
 
 

@@ -13,11 +13,14 @@ from kinemacolor.stream import address as kinds
 from kinemacolor.stream.errors import BadSource, SourceError, SourceNotFound
 from kinemacolor.stream.handoff import Stop
 from kinemacolor.stream.media import Source
-from kinemacolor.stream.options import LiveOptions
+from kinemacolor.stream.options import FilmOptions, LiveOptions
 from kinemacolor.stream.sources.camera import open_camera
-from kinemacolor.stream.sources.film import ContainerSource
+from kinemacolor.stream.sources.film import ContainerSource, films_in
+from kinemacolor.stream.sources.filtering import filtering_for
 from kinemacolor.stream.sources.network import open_network_source
+from kinemacolor.stream.sources.pictures import PicturesSource
 from kinemacolor.stream.sources.realtime import RealtimeSource
+from kinemacolor.stream.sources.scan import Scan, look
 from kinemacolor.stream.sources.still import StillSource
 
 log = logging.getLogger(__name__)
@@ -28,7 +31,9 @@ def open_source(
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    copy_times: bool = False,
     live: LiveOptions | None = None,
+    film: FilmOptions | None = None,
     stop: Stop | None = None,
 ) -> Source:
     """Opens a source by its address.
@@ -36,8 +41,10 @@ def open_source(
     A file's path, `-` (stdin), `test:[WxH][@RATE][#SECONDS]`, a URL, `webcam:0` or `screen:`.
 
     Args:
-        start_seconds, duration_seconds: the part of a film that is read.
+        start_seconds, duration_seconds: the part of a film that is read, from its first time on.
+        copy_times: the part keeps the film's times; else a part that starts later begins at zero.
         live: what is asked of a camera, of a stream, or of a film played as if it were live.
+        film: what is done to a film's pictures.
         stop: ends the wait for a network source that is not there yet.
 
     Raises:
@@ -46,7 +53,7 @@ def open_source(
     """
     if isinstance(address, str | Path):
         address = kinds.parse_source(address)
-    live = live or LiveOptions()
+    live, film = live or LiveOptions(), film or FilmOptions()
     for option, of in _without_use(address, live).items():
         log.warning("%s says something of %s: no effect here", option, of)
     if start_seconds > 0 and address.live:
@@ -60,27 +67,43 @@ def open_source(
                 duration_seconds=duration_seconds,
                 stop=stop,
             )
+        case kinds.ImageSequence():
+            return PicturesSource(
+                address,
+                rate=live.fps,
+                start_seconds=start_seconds,
+                duration_seconds=duration_seconds,
+                from_zero=start_seconds > 0 and not copy_times,
+            )
         case kinds.Camera():
             return open_camera(address, live, duration_seconds=duration_seconds)
         case _ if live.plays_films:
-            film = _playable(address, live)
+            played = _playable(address, live)
+            scan = _scan_of(played)  # once, not in every turn
             return RealtimeSource(
-                lambda: _open_film(film, start_seconds=start_seconds),
+                lambda: _open_film(played, film, scan, start_seconds=start_seconds, from_zero=True),
                 loop=live.loop,
-                start_seconds=start_seconds,
                 duration_seconds=duration_seconds,
             )
         case _:
             return _open_film(
-                address, start_seconds=start_seconds, duration_seconds=duration_seconds
+                address,
+                film,
+                _scan_of(address),
+                start_seconds=start_seconds,
+                duration_seconds=duration_seconds,
+                from_zero=start_seconds > 0 and not copy_times,
             )
 
 
 def _open_film(
     address: kinds.LocalFile | kinds.Pipe | kinds.TestPicture,
+    options: FilmOptions,
+    scan: Scan | None,
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
+    from_zero: bool = False,
 ) -> Source:
     """Opens what has a beginning and an end, and is read as fast as it is coloured."""
     name, seekable = str(address), False
@@ -100,7 +123,23 @@ def _open_film(
         seekable=seekable,
         start_seconds=start_seconds,
         duration_seconds=duration_seconds,
+        from_zero=from_zero,
+        filtering=lambda video: filtering_for(name, scan, options, video) if scan else None,
     )
+
+
+def _scan_of(address: kinds.LocalFile | kinds.Pipe | kinds.TestPicture) -> Scan | None:
+    """Looks at the first frames of a film file. None: it is none, or cannot be decoded."""
+    if not isinstance(address, kinds.LocalFile) or address.is_still or not address.path.is_file():
+        return None
+    _check_file(address.path)
+    with _open(str(address), kinds.file_url(address.path)) as container:
+        films = films_in(container)
+        context = films[0].codec_context if films else None
+        if context is None or context.pix_fmt is None:
+            return None  # whoever opens it next says what is wrong with it
+        films[0].thread_type = "AUTO"
+        return look(container, films[0])
 
 
 def _check_file(path: Path) -> None:
@@ -129,10 +168,11 @@ def _playable(
 def _without_use(address: kinds.SourceAddress, live: LiveOptions) -> dict[str, str]:
     """Returns options that were given and have no effect on a source, and what they are for."""
     is_camera = isinstance(address, kinds.Camera)
+    is_pictures = isinstance(address, kinds.ImageSequence)
     is_network = isinstance(address, kinds.NetworkStream)
     given: dict[str, tuple[object, bool, str]] = {
         "--size": (live.size, is_camera, "cameras"),
-        "--fps": (live.fps, is_camera, "cameras"),
+        "--fps": (live.fps, is_camera or is_pictures, "cameras and numbered pictures"),
         "--input-format": (live.input_format, is_camera, "cameras"),
         "--give-up": (live.give_up_seconds, address.live, "sources that come back"),
         "--wait": (live.wait, is_network, "network sources"),

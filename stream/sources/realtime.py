@@ -17,8 +17,7 @@ class RealtimeSource(Source):
     """Yields frames and sound of a film, each when it is due; with `loop`, again and again.
 
     Args:
-        open_film: opens the film once more for each turn.
-        start_seconds: where in the film each turn begins.
+        open_film: opens the film once more for each turn; its times count from where it begins.
         duration_seconds: ends after so much time.
     """
 
@@ -29,10 +28,8 @@ class RealtimeSource(Source):
         open_film: Callable[[], Source],
         *,
         loop: bool = False,
-        start_seconds: float = 0.0,
         duration_seconds: float | None = None,
     ) -> None:
-        self._start = start_seconds
         self._open = open_film
         self._film = self._next_film()
         self._loop = loop
@@ -46,9 +43,9 @@ class RealtimeSource(Source):
         return self._clock.now()
 
     def __iter__(self) -> Iterator[Item]:
-        start = -self._start  # of the film in this turn
+        start = 0.0  # of the film in this turn
         while True:
-            end = begin = start + self._start
+            end = begin = start
             for item in self._film:
                 seconds = start + _seconds(item)
                 if is_frame(item):
@@ -61,7 +58,7 @@ class RealtimeSource(Source):
             self.display_matrix = self._film.display_matrix
             if not self._loop or end == begin:
                 return
-            start = end - self._start
+            start = end
             if self._film is not self._first:
                 self._film.close()
             self._film = self._next_film()

@@ -34,8 +34,7 @@ class Past:
         """Returns what is known at this frame, its own colours included.
 
         Args:
-            ab: (2, h, w) float32, CIELAB units: its own colours, at any size; None if it is no
-                key frame.
+            ab: its own colours, at any size; None if it is no key frame.
             hold: until the next key frame the colours of the last one stand in. The mean then
                 moves a little on every frame, instead of far on the key frames.
             rough: however long they stand in, better ones take their place in GIVES_WAY frames.
@@ -78,11 +77,9 @@ class Past:
         self._expecting = [link]
 
     def learn(self, ab: Colors) -> None:
-        """Takes the colours that were expected, and carries them to the frames since.
+        """Takes the colours that were expected, of any size, and carries them to the frames since.
 
-        Args:
-            ab: (2, h, w) float32, CIELAB units, at any size. Nothing happens if a cut or other
-                colours came in between.
+        Nothing happens if a cut or other colours came in between.
         """
         if not self._expecting:
             return
@@ -100,12 +97,11 @@ class Past:
 
 
 def blend(memory: Memory | None, view: View, ab: Colors | None, longest: float) -> Memory:
-    """Adds a frame's own colours, if it has any, to what is known at it.
+    """Adds a frame's own colours, of any size, to what is known at it.
 
     Args:
         memory: carried to this frame; None where nothing is known, at the start of a shot.
-        view: the frame; the memory has its (h, w).
-        ab: (2, any height, any width) float32, CIELAB units; None if it is no key frame.
+        ab: None if it is no key frame.
         longest: frames that the mean rests on at most, this one left out.
     """
     if ab is None:
@@ -115,14 +111,7 @@ def blend(memory: Memory | None, view: View, ab: Colors | None, longest: float) 
 
 
 def join(past: Memory, later: Memory | None) -> Colors:
-    """Returns the mean of both, each with the weight of what it rests on.
-
-    Args:
-        past, later: of the same frame and (h, w); later is None at the end of a shot.
-
-    Returns:
-        (2, h, w) float32, CIELAB units.
-    """
+    """Returns the mean of both, each weighed by what it rests on; no `later` ends a shot."""
     if later is None:
         return past.ab
     share = later.count / (past.count + later.count + 1e-3)
@@ -132,10 +121,7 @@ def join(past: Memory, later: Memory | None) -> Colors:
 def with_detail(steady: Colors, ab: Colors | None) -> Colors:
     """Returns `steady` at the size of `ab`, with the detail that only the larger planes have.
 
-    Args:
-        steady: (2, h, w) float32, CIELAB units.
-        ab: the frame's own planes, (2, any height, any width); None if it is no key frame: then
-            and at the same size `steady` itself is returned.
+    Without `ab`, as between key frames, and at the same size that is `steady` itself.
     """
     if ab is None or ab.shape == steady.shape:
         return steady
@@ -143,18 +129,11 @@ def with_detail(steady: Colors, ab: Colors | None) -> Colors:
 
 
 def resize(ab: Colors, like: Plane) -> Colors:
-    """Returns ab planes at the size of another plane: their means over areas, if that is smaller.
+    """Returns ab planes at the size of a plane (h, w): means over areas, if that is smaller.
 
-    Args:
-        ab: (2, any height, any width) float32; returned as it is if it has the size already.
-        like: (h, w), of which the size alone counts.
-
-    Returns:
-        (2, h, w) float32.
+    Planes that have the size already are returned as they are.
     """
     if ab.shape[1:] == like.shape:
         return ab
-    height, width = like.shape
-    shrinks = height < ab.shape[1]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(plane, (width, height), interpolation=way) for plane in ab])
+    way = cv2.INTER_AREA if like.shape[0] < ab.shape[1] else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(plane, like.shape[::-1], interpolation=way) for plane in ab])

@@ -22,9 +22,9 @@ class Steady(Protocol):
     """Takes the frames of one stream in order. Use it from one thread."""
 
     cuts: list[int]  # numbers of the frames that start a shot, the very first one left out
-    delay: int  # the most frames that it holds back
-    carries: bool  # whether frames may come without ab planes of their own
-    waits: bool  # whether `late` may give a frame's own ab planes
+    delay: int = 0  # the most frames that it holds back
+    carries: bool = False  # whether frames may come without ab planes of their own
+    waits: bool = False  # whether `late` may give a frame's own ab planes
     key_frames: KeyFrames
 
     def wants(self, L: Plane, *, busy: bool = False) -> Want:
@@ -37,7 +37,6 @@ class Steady(Protocol):
             L: (H, W) float32, 0..100.
             busy: the network is at a frame that was wanted SOON.
         """
-        ...
 
     def push(self, L: Plane, ab: Colors | None, *, rough: bool = False) -> list[Colors]:
         """Takes a frame and returns the ab planes that are now final, in order.
@@ -49,26 +48,21 @@ class Steady(Protocol):
             rough: a first guess: live, the next frame is wanted SOON, and its colours soon
                 outweigh these.
         """
-        ...
 
     def late(self, ab: Colors) -> None:
         """Takes the ab planes of the last frame that was wanted SOON and pushed without any.
 
         They are carried to the frame pushed last, and serve from the next one on.
         """
-        ...
+        raise TypeError("no frame gets its ab planes late")
 
     def flush(self) -> list[Colors]:
         """Returns what is still held back. The next push starts a new shot."""
-        ...
+        return []
 
 
 def make_steady(
-    mode: SteadyMode,
-    *,
-    strength: float = 1.0,
-    cuts: Collection[int] | None = None,
-    every: int = 1,
+    mode: SteadyMode, *, strength: float = 1.0, cuts: Collection[int] | None = None, every: int = 1
 ) -> Steady:
     """Returns the smoother of one stream.
 
@@ -89,17 +83,13 @@ def make_steady(
         if every != 1:
             raise ValueError(f"steady off cannot carry colours over every {every} frames")
         return Unchanged()
-    frames = Frames(ShotLinker(cuts), KeyFrames(every))
     if mode == "live":
-        return Live(frames, longest=LONGEST_LIVE * strength)
-    return Film(frames, longest=LONGEST_FILM * strength)
+        return Live(cuts, every, longest=LONGEST_LIVE * strength)
+    return Film(cuts, every, longest=LONGEST_FILM * strength)
 
 
-class Unchanged:
+class Unchanged(Steady):
     """Lets every frame pass."""
-
-    delay = 0
-    carries = waits = False
 
     def __init__(self) -> None:
         self.cuts: list[int] = []
@@ -113,29 +103,27 @@ class Unchanged:
             raise ValueError("steady off needs the ab planes of every frame")
         return [ab]
 
-    def late(self, ab: Colors) -> None:
-        raise NotImplementedError("every frame has its own ab planes")
 
-    def flush(self) -> list[Colors]:
-        return []
-
-
-class Frames:
+class Linked(Steady):
     """Links the frames of a stream, and picks the key frames: what both smoothers start from."""
 
-    def __init__(self, linker: ShotLinker, key_frames: KeyFrames) -> None:
-        self.cuts: list[int] = []
-        self._linker = linker
-        self.key_frames = key_frames
-        self._asked: deque[tuple[Link, Want]] = deque()  # about, but not yet pushed
+    carries = True
 
-    def wants(self, L: Plane, busy: bool) -> Want:
+    def __init__(self, cuts: Collection[int] | None, every: int, *, longest: float) -> None:
+        self.cuts: list[int] = []
+        self.key_frames = KeyFrames(every)
+        self._linker = ShotLinker(cuts)
+        self._asked: deque[tuple[Link, Want]] = deque()  # about, but not yet pushed
+        self._longest = longest
+        self._past = Past(longest)
+
+    def wants(self, L: Plane, *, busy: bool = False) -> Want:
         link = self._linker.link(view_of(L))
         want = self.key_frames.wants(link, busy=busy)
         self._asked.append((link, want))
         return want
 
-    def take(self, L: Plane) -> tuple[Link, Want]:
+    def _take(self, L: Plane) -> tuple[Link, Want]:
         """Returns how the next frame hangs on those before it, and what was said of it."""
         if self._asked:
             link, want = self._asked.popleft()
@@ -147,29 +135,21 @@ class Frames:
             self.cuts[:] = [cut for cut in self.cuts if cut <= link.parent]
         return link, want
 
-    def start_over(self) -> None:
+    def flush(self) -> list[Colors]:
         self._linker.start_over()
         self.key_frames.start_over()
         self._asked.clear()
+        return []
 
 
-class Live:
+class Live(Linked):
     """A recursive mean along the motion: each frame profits from those before it."""
 
-    delay = 0
-    carries = waits = True
-
-    def __init__(self, frames: Frames, *, longest: float) -> None:
-        self.cuts, self.key_frames = frames.cuts, frames.key_frames
-        self._frames = frames
-        self._past = Past(longest)
-
-    def wants(self, L: Plane, *, busy: bool = False) -> Want:
-        return self._frames.wants(L, busy)
+    waits = True
 
     def push(self, L: Plane, ab: Colors | None, *, rough: bool = False) -> list[Colors]:
         hold = self.key_frames.every > 1
-        link, want = self._frames.take(L)
+        link, want = self._take(L)
         memory = self._past.add(link, ab, hold=hold, rough=rough)
         if rough:
             self.key_frames.ask_again()
@@ -180,39 +160,24 @@ class Live:
     def late(self, ab: Colors) -> None:
         self._past.learn(ab)
 
-    def flush(self) -> list[Colors]:
-        self._frames.start_over()
-        return []
 
-
-class Film:
+class Film(Linked):
     """The same mean forwards and backwards, over a window of frames held back."""
 
     delay = BLOCK + LOOK_AHEAD - 1
-    carries = True
-    waits = False
 
-    def __init__(self, frames: Frames, *, longest: float) -> None:
-        self.cuts, self.key_frames = frames.cuts, frames.key_frames
-        self._longest = longest
-        self._frames = frames
-        self._past = Past(longest)
+    def __init__(self, cuts: Collection[int] | None, every: int, *, longest: float) -> None:
+        super().__init__(cuts, every, longest=longest)
         self._held: list[tuple[Link, Colors | None]] = []
 
-    def wants(self, L: Plane, *, busy: bool = False) -> Want:
-        return self._frames.wants(L, busy)
-
     def push(self, L: Plane, ab: Colors | None, *, rough: bool = False) -> list[Colors]:
-        link, _ = self._frames.take(L)
+        link, _ = self._take(L)
         self._held.append((link, ab))
         return self._release(BLOCK) if len(self._held) > self.delay else []
 
-    def late(self, ab: Colors) -> None:
-        raise NotImplementedError("what is known later is used for what came before, already")
-
     def flush(self) -> list[Colors]:
         ready = self._release(len(self._held))
-        self._frames.start_over()
+        super().flush()
         return ready
 
     def _release(self, number: int) -> list[Colors]:

@@ -1,252 +1,215 @@
-"""Writes a coloured still with what its source held beside the picture.
-
-Pillow codes JPEG and WebP, and keeps the tags. It has no RGB of 16 bits a sample, so PNG is coded
-by OpenCV and gets its chunks here, and TIFF is written through Pillow's tag directory.
-"""
+"""Writes a coloured still, of one page or several, with what its source held beside the picture."""
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import struct
-import zlib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
-import cv2
 import numpy as np
 from kinemacolor.engine.color import Encoding, dequantise, shrink_chroma, ycbcr_to_rgb
 from kinemacolor.stream.address import STILLS
 from kinemacolor.stream.color.frames import frame_encoding, plane_view
 from kinemacolor.stream.errors import BadSink, SinkError
 from kinemacolor.stream.sinks.partial import reserve
-from kinemacolor.stream.stills.reader import StillInfo, turn
+from kinemacolor.stream.stills.ifd import ORIENTATION
+from kinemacolor.stream.stills.info import StillInfo, turn
+from kinemacolor.stream.stills.png import write_png
+from kinemacolor.stream.stills.tiff_writer import TiffPages
+from kinemacolor.stream.stills.whole import encode_jpeg, encode_whole
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 log = logging.getLogger(__name__)
 
-QUALITY = 95  # where the source sets no other
-_BAND = 256  # rows turned into RGB at once, to bound the memory of a big scan
-_STRIP_BYTES = 1 << 20
-_DEFLATE_LEVEL = 3  # on grainy differences as small as level 6, in a quarter of the time
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
-_XMP, _ICC = 700, 34675
+_WITHOUT_ALPHA = ("JPEG", "BMP")
+_STORED_UPRIGHT = ("BMP", "JPEG2000", "HEIF")  # which hold no orientation that viewers mind
+_BAND_BYTES = 1 << 20  # turned into RGB at once, to bound the memory of a big scan
+
+
+class StillFile:
+    """The file of a still, under a temporary name until it is whole.
+
+    PNG, TIFF, JPEG 2000 and lossless WebP: the luma of the RGB result, rounded, is the frame's
+    luma. JPEG: the frame's planes are coded as they are, in 4:4:4 and with the source's own tables
+    if it was a JPEG. That gives back its luma samples exactly, but for a few in blocks that touch
+    black or white or reach over the picture's edge. A file of 16 bits stays one in PNG, TIFF and
+    JPEG 2000.
+
+    Raises BadSink: no format has this suffix.
+    """
+
+    def __init__(self, path: Path) -> None:
+        file_format = STILLS.get(path.suffix.lower())
+        if file_format is None:
+            raise BadSink(f"a still cannot become {path.name}: use {', '.join(STILLS)}")
+        self._path, self._format = path, file_format
+        self._partial: Path | None = None
+        self._file: BinaryIO | None = None
+        self._pages: TiffPages | None = None
+
+    def add(self, frame: av.VideoFrame, info: StillInfo) -> None:
+        """Writes a page; of any format but TIFF there is one.
+
+        Args:
+            frame: as `read_still` gives it, with colour; of double width beside its grey.
+            info: of the source.
+
+        Raises:
+            BadSink: the picture is too big for the format.
+            SinkError: the file cannot be written.
+        """
+        try:
+            if self._file is None:
+                self._partial = reserve(self._path)
+                self._file = self._partial.open("r+b")
+            self._encode(self._file, frame, info)
+        except (ValueError, OverflowError, RuntimeError, MemoryError, struct.error) as error:
+            size = f"{frame.width}x{frame.height}"
+            raise BadSink(f"{size} cannot be written as {self._format}: {error}") from error
+        except OSError as error:
+            raise SinkError(f"cannot write {self._path}: {error.strerror or error}") from error
+
+    def finish(self) -> None:
+        """Gives the file its name. Raises SinkError."""
+        assert self._file is not None
+        assert self._partial is not None
+        try:
+            self._file.close()
+            os.replace(self._partial, self._path)
+            self._partial = None
+        except OSError as error:
+            raise SinkError(f"cannot write {self._path}: {error.strerror or error}") from error
+
+    def abandon(self) -> None:
+        """Removes a file that is not whole."""
+        if self._file is not None:
+            self._file.close()
+        if self._partial is not None:
+            self._partial.unlink(missing_ok=True)
+
+    def _encode(self, file: BinaryIO, frame: av.VideoFrame, info: StillInfo) -> None:
+        if self._format in _STORED_UPRIGHT and info.orientation != 1:
+            info = _as_seen(info)
+        picture = _Picture(frame, info, self._format)
+        match self._format:
+            case "JPEG":
+                file.write(encode_jpeg(picture.eight_bit_codes(), info))
+            case "PNG":
+                write_png(file, picture.bands(), picture.shape, info)
+            case "TIFF":
+                if self._pages is None:
+                    size = int(np.prod(picture.shape)) * info.bit_depth // 8
+                    self._pages = TiffPages(file, most_bytes=size * info.pages)
+                self._pages.add(picture.bands(), picture.shape, info)
+            case _:
+                file.write(encode_whole(self._format, np.concatenate([*picture.bands()]), info))
 
 
 def write_still(path: Path, frame: av.VideoFrame, info: StillInfo) -> None:
-    """Writes a coloured still in the format that the suffix names.
+    """Writes a still of one page in the format that the suffix names. Raises BadSink, SinkError."""
+    file = StillFile(path)
+    try:
+        file.add(frame, info)
+        file.finish()
+    finally:
+        file.abandon()
 
-    PNG, TIFF and lossless WebP: the luma of the RGB result, rounded, is the frame's luma. JPEG: the
-    frame's planes are coded as they are, in 4:4:4 and with the source's own tables if it was a
-    JPEG. That gives back its luma samples exactly, but for a few in blocks that touch black or
-    white or reach over the picture's edge. A file of 16 bits stays one in PNG and TIFF.
+
+def _as_seen(info: StillInfo) -> StillInfo:
+    """What a still holds, when it is stored as it is seen."""
+    alpha = None if info.alpha is None else turn(info.alpha, info.orientation)
+    exif = {tag: value for tag, value in info.exif.items() if tag != ORIENTATION}
+    return replace(info, orientation=1, alpha=alpha, exif=exif)
+
+
+class _Picture:
+    """A coloured frame as it is to be stored: turned back, with its alpha."""
+
+    def __init__(self, frame: av.VideoFrame, info: StillInfo, file_format: str) -> None:
+        encoding = frame_encoding(frame).encoding
+        if frame.format.name not in ("yuv444p", "yuv444p16le") or encoding != Encoding(
+            "bt601", "full", encoding.bit_depth
+        ):
+            raise ValueError(f"a still is yuv444p, BT.601, full range; got {frame.format.name}")
+        self._encoding = encoding
+        self._planes = [turn(plane_view(frame, i), info.orientation, back=True) for i in range(3)]
+        self._alpha = self._fitting_alpha(info) if info.alpha is not None else None
+        if file_format in _WITHOUT_ALPHA and self._alpha is not None:
+            log.warning("%s: %s has no transparency, and it is left out", info.path, file_format)
+            self._alpha = None
+        self._premultiplied = info.alpha_kind == "premultiplied"
+        self._keeps_kind = file_format == "TIFF"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, n) of the stored picture, n 3 or 4."""
+        height, width = self._planes[0].shape
+        return height, width, 3 if self._alpha is None else 4
+
+    def bands(self) -> Iterator[NDArray[Any]]:
+        """RGB or RGBA codes of some rows each, whose luma is the frame's."""
+        height, width, channels = self.shape
+        rows = max(1, min(height, _BAND_BYTES // (width * channels * self._planes[0].itemsize)))
+        for row in range(0, height, rows):
+            codes = np.dstack([plane[row : row + rows] for plane in self._planes])
+            if self._alpha is None:
+                yield _rgb(codes, self._encoding)
+                continue
+            alpha = self._alpha[row : row + rows]
+            rgb = _rgb(codes, self._encoding, top=alpha if self._premultiplied else None)
+            if self._premultiplied and not self._keeps_kind:
+                rgb = _straight(rgb, alpha)
+            yield np.dstack([rgb, alpha])
+
+    def eight_bit_codes(self) -> NDArray[np.uint8]:
+        """Y'CbCr codes (H, W, 3), of 16 bits rounded to 8."""
+        codes = np.dstack(self._planes)
+        if self._encoding.bit_depth == 8:
+            return codes
+        middle = np.array([0, 1, 1], np.float32)  # of chroma, which is 0 at half the codes
+        narrow = np.rint((codes - 32768 * middle) / 257) + 128 * middle
+        return np.clip(narrow, 0, 255).astype(np.uint8)
+
+    def _fitting_alpha(self, info: StillInfo) -> NDArray[Any]:
+        """Alpha as stored; twice where grey and colour lie side by side."""
+        alpha = info.alpha
+        assert alpha is not None
+        if alpha.shape == self._planes[0].shape:
+            return alpha
+        upright = np.hstack([turn(alpha, info.orientation)] * 2)
+        return turn(upright, info.orientation, back=True)
+
+
+def _rgb(
+    codes: NDArray[Any], encoding: Encoding, *, top: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Y'CbCr codes (H, W, 3) to RGB of the same type, whose luma is the codes' luma.
 
     Args:
-        frame: as `read_still` gives it, with colour; of double width beside its grey.
-        info: of the source.
-
-    Raises:
-        BadSink: no such format, or the picture is too big for it.
-        SinkError: the file cannot be written.
+        top: (H, W) alpha, above which no premultiplied colour lies.
     """
-    file_format = STILLS.get(path.suffix.lower())
-    if file_format is None:
-        raise BadSink(f"a still cannot become {path.name}: use {', '.join(STILLS)}")
-    encoding = frame_encoding(frame).encoding
-    if frame.format.name not in ("yuv444p", "yuv444p16le") or encoding != Encoding(
-        "bt601", "full", encoding.bit_depth
-    ):
-        raise ValueError(f"a still is yuv444p, BT.601, full range; got {frame.format.name}")
-    upright = np.dstack([plane_view(frame, index) for index in range(3)])
-    codes = turn(upright, info.orientation, back=True)
-    alpha = info.alpha
-    if alpha is not None and codes.shape[:2] != alpha.shape:  # grey and colour side by side
-        alpha = turn(np.hstack([turn(alpha, info.orientation)] * 2), info.orientation, back=True)
-    partial: Path | None = None
-    try:
-        partial = reserve(path)
-        partial.write_bytes(_encode(file_format, codes, alpha, encoding, info))
-        os.replace(partial, path)
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
+    most = 2**encoding.bit_depth - 1
+    ycbcr = dequantise(codes, encoding)
+    color = ycbcr_to_rgb(ycbcr, "bt601")
+    # Rounded chroma may lie a hair outside the gamut, and clipping would change the luma.
+    outside = ((color < 0) | (color > 1)).any(axis=-1)
+    color[outside] = ycbcr_to_rgb(shrink_chroma(ycbcr[outside], "bt601"), "bt601")
+    if top is not None:
+        luma = ycbcr[..., :1]
+        excess = color.max(axis=-1, keepdims=True) - luma
+        room = np.maximum(top[..., None] / np.float32(most) - luma, 0)
+        share = np.where(excess > room, room / np.maximum(excess, 1e-9), 1)
+        color = luma + (color - luma) * share
+    return np.clip(np.rint(color * most), 0, most).astype(codes.dtype)
 
 
-def _encode(
-    file_format: str,
-    codes: NDArray[Any],
-    alpha: NDArray[Any] | None,
-    encoding: Encoding,
-    info: StillInfo,
-) -> bytes:
-    try:
-        if file_format == "JPEG":
-            if alpha is not None:
-                log.warning("%s: JPEG has no transparency, and it is left out", info.path)
-            return _encode_jpeg(_to_8_bits(codes, encoding), info)
-        rgb = _rgb(codes, encoding)
-        if alpha is not None:
-            rgb = np.dstack([rgb, alpha])
-        match file_format:
-            case "PNG":
-                return _encode_png(rgb, info)
-            case "TIFF":
-                return _encode_tiff(rgb, info)
-            case _:
-                if rgb.dtype == np.uint16:
-                    rgb = np.rint(rgb / 257).astype(np.uint8)
-                return _encode_webp(rgb, info)
-    except (ValueError, OSError, cv2.error) as error:
-        height, width = codes.shape[:2]
-        raise BadSink(f"{width}x{height} cannot be written as {file_format}: {error}") from error
-
-
-def _rgb(codes: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
-    """Y'CbCr codes (H, W, 3) to RGB of the same type, whose luma is the codes' luma."""
-    top = 2**encoding.bit_depth - 1
-    rgb = np.empty_like(codes)
-    for row in range(0, len(codes), _BAND):
-        ycbcr = dequantise(codes[row : row + _BAND], encoding)
-        color = ycbcr_to_rgb(ycbcr, "bt601")
-        # Rounded chroma may lie a hair outside the gamut, and clipping would change the luma.
-        outside = ((color < 0) | (color > 1)).any(axis=-1)
-        color[outside] = ycbcr_to_rgb(shrink_chroma(ycbcr[outside], "bt601"), "bt601")
-        rgb[row : row + _BAND] = np.clip(np.rint(color * top), 0, top)
-    return rgb
-
-
-def _to_8_bits(codes: NDArray[Any], encoding: Encoding) -> NDArray[np.uint8]:
-    if encoding.bit_depth == 8:
-        return codes
-    middle = np.array([0, 1, 1], np.float32)  # of chroma, which is 0 at half the codes
-    narrow = np.rint((codes - 32768 * middle) / 257) + 128 * middle
-    return np.clip(narrow, 0, 255).astype(np.uint8)
-
-
-def _encode_jpeg(codes: NDArray[np.uint8], info: StillInfo) -> bytes:
-    """Y'CbCr codes (H, W, 3), BT.601 full range, to a JPEG; no conversion on the way."""
-    options: dict[str, Any] = {"quality": QUALITY}
-    if info.quantization:
-        # Quantised again with the table it came from, the luma falls onto the same coefficients.
-        luma = info.quantization[min(info.quantization)]
-        options = {"qtables": [luma, info.quantization.get(1, luma)]}
-    if info.iptc:
-        options["extra"] = b"\xff\xed" + struct.pack(">H", len(info.iptc) + 2) + info.iptc
-    if comment := info.texts.get("Comment"):
-        options["comment"] = comment.encode()
-    if info.dpi:
-        options["dpi"] = info.dpi
-    if info.xmp:
-        options["xmp"] = info.xmp
-    planes = [Image.fromarray(np.ascontiguousarray(codes[..., index])) for index in range(3)]
-    return _save(Image.merge("YCbCr", planes), "JPEG", info, subsampling="4:4:4", **options)
-
-
-def _encode_webp(rgb: NDArray[np.uint8], info: StillInfo) -> bytes:
-    """RGB or RGBA codes to a WebP, lossless if the source was."""
-    if info.dpi:  # WebP has no field for it but EXIF's
-        exif = Image.Exif()
-        exif.load(info.exif)
-        exif[_X_RESOLUTION], exif[_Y_RESOLUTION] = info.dpi
-        exif[_RESOLUTION_UNIT] = 2  # inch
-        tags = exif.tobytes()
-    else:
-        tags = info.exif
-    return _save(
-        Image.fromarray(rgb),
-        "WEBP",
-        info,
-        lossless=info.lossless,
-        exact=True,
-        quality=QUALITY,
-        xmp=info.xmp or b"",
-        exif=tags,
-    )
-
-
-def _save(picture: Image.Image, file_format: str, info: StillInfo, **options: Any) -> bytes:
-    options = {"exif": info.exif, **options}
-    if not options["exif"]:
-        del options["exif"]
-    if info.icc:
-        options["icc_profile"] = info.icc
-    file = io.BytesIO()
-    picture.save(file, file_format, **options)
-    return file.getvalue()
-
-
-def _encode_png(rgb: NDArray[Any], info: StillInfo) -> bytes:
-    """RGB or RGBA codes of 8 or 16 bits to a PNG."""
-    order = [2, 1, 0, 3][: rgb.shape[2]]
-    done, data = cv2.imencode(".png", np.ascontiguousarray(rgb[..., order]))
-    if not done:
-        raise OSError("OpenCV could not encode it")
-    chunks = []
-    if info.icc:
-        chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(info.icc)))
-    if info.dpi:
-        x, y = (round(dpi / 0.0254) for dpi in info.dpi)  # PNG counts pixels per metre
-        chunks.append(_chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
-    if info.exif:
-        chunks.append(_chunk(b"eXIf", info.exif.removeprefix(b"Exif\0\0")))
-    if info.xmp:
-        chunks.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + info.xmp))
-    for key, text in info.texts.items():
-        keyword = key.encode("latin-1", "replace")[:79]
-        chunks.append(_chunk(b"iTXt", keyword + b"\0\0\0\0\0" + text.encode()))
-    coded = data.tobytes()
-    header = 8 + 25  # the signature and IHDR, behind which all of these may stand
-    return coded[:header] + b"".join(chunks) + coded[header:]
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def _encode_tiff(rgb: NDArray[Any], info: StillInfo) -> bytes:
-    """RGB or RGBA codes of 8 or 16 bits to a TIFF: deflate with horizontal differencing."""
-    height, width, channels = rgb.shape
-    row_bytes = width * channels * rgb.itemsize
-    rows = max(1, min(height, _STRIP_BYTES // row_bytes))
-    strips = []
-    for start in range(0, height, rows):
-        band = rgb[start : start + rows]
-        # TIFF 6.0 section 14: each sample less its left neighbour, modulo the sample's size.
-        differences = np.concatenate([band[:, :1], band[:, 1:] - band[:, :-1]], axis=1)
-        data = differences.astype(rgb.dtype.newbyteorder("<")).tobytes()
-        strips.append(zlib.compress(data, _DEFLATE_LEVEL))
-
-    ifd: Any = ImageFileDirectory_v2()  # little-endian
-    if info.exif:
-        exif = Image.Exif()
-        exif.load(info.exif)
-        for tag in exif:
-            # A sub-directory, Exif's or GPS's, comes as an offset, and is written as a dictionary.
-            ifd[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else exif[tag]
-    ifd[256], ifd[257] = width, height
-    ifd[258] = (8 * rgb.itemsize,) * channels  # BitsPerSample
-    ifd[259], ifd[317] = 8, 2  # Compression: deflate; Predictor: horizontal differencing
-    ifd[262], ifd[277], ifd[284] = 2, channels, 1  # RGB, SamplesPerPixel, contiguous
-    if channels == 4:
-        ifd[338] = 2  # ExtraSamples: alpha, not premultiplied
-    if info.dpi and not (info.format == "TIFF" and _X_RESOLUTION in ifd):  # it keeps its own unit
-        ifd[_X_RESOLUTION], ifd[_Y_RESOLUTION] = info.dpi
-        ifd[_RESOLUTION_UNIT] = 2
-    if info.xmp:
-        ifd[_XMP] = info.xmp
-    if info.icc:
-        ifd[_ICC] = info.icc
-    sizes = [len(strip) for strip in strips]
-    ifd.tagtype[273] = ifd.tagtype[279] = 4  # LONG, whatever the size
-    ifd[273] = tuple(sum(sizes[:n]) for n in range(len(sizes)))  # moved behind the tags by save()
-    ifd[278], ifd[279] = rows, tuple(sizes)
-    file = io.BytesIO()
-    ifd.save(file)
-    file.write(b"".join(strips))
-    return file.getvalue()
+def _straight(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """Premultiplied colours (H, W, 3) as they were before, for a format without that kind."""
+    most = np.iinfo(rgb.dtype).max
+    color = rgb * (most / np.maximum(alpha[..., None], 1).astype(np.float64))
+    return np.minimum(np.rint(color), most).astype(rgb.dtype)

@@ -1,0 +1,308 @@
+"""What does bad luck cost? Kills, signals, a full disk, strangers at the server: counted.
+
+python -m benchmarks.faults --kills 50 --signals 15 --json benchmarks/results/faults.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.request import urlopen
+
+import av
+import av.error
+
+from tests.command import command_line, environment
+from tests.models import write_model
+
+PATIENCE_SECONDS = 90.0
+FPS = 25
+# (suffix, codec, played as if live): a film is written as fast as it is coloured.
+KINDS = [
+    (".mp4", "h264", True),
+    (".mkv", "h264", True),
+    (".mov", "h264", True),
+    (".mkv", "ffv1", True),
+    (".mp4", "h264", False),
+    (".mkv", "h264", False),
+    (".mov", "h264", False),
+    (".mkv", "ffv1", False),
+]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One kind of fault: how often it was tried, how often all held, and a remark."""
+
+    name: str
+    tried: int
+    held: int
+    remark: str = ""
+
+
+class Process:
+    """The command at work in a folder, with a tiny model and counters to ask."""
+
+    def __init__(self, folder: Path, *arguments: str | Path, **variables: str) -> None:
+        self.metrics = free_port()
+        model = folder / "tiny.onnx"
+        if not model.exists():
+            write_model(model)
+        options = ("--model", model, "--backend", "onnxruntime", "--steady", "off", "--no-progress")
+        counters = ("--metrics", f":{self.metrics}")
+        self._process = subprocess.Popen(
+            command_line(*arguments, *options, *counters),
+            cwd=folder,
+            env={**environment(), **variables},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.said = ""
+
+    def frames(self) -> int:
+        """Frames that the sink has taken; 0 while nobody answers."""
+        with suppress(OSError):
+            text = urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5).read().decode()
+            if found := re.search(r"^kinemacolor_frames_out_total ([\d.e+]+)", text, re.MULTILINE):
+                return int(float(found[1]))
+        return 0
+
+    def wait_for_frames(self, count: int) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.frames() < count:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"no {count} frames: {self.end()[1]}")
+            time.sleep(0.05)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self, number: int = signal.SIGKILL, *more: int) -> tuple[int, str]:
+        """Sends signals, a tenth of a second apart; returns status and what was said."""
+        for one in (number, *more):
+            if self.is_alive:
+                self._process.send_signal(one)
+                time.sleep(0.1)
+        with suppress(subprocess.TimeoutExpired):
+            self.said = self._process.communicate(timeout=PATIENCE_SECONDS)[1]
+        self._process.kill()
+        return self._process.wait(), self.said
+
+
+def kills(folder: Path, count: int, *, seed: int = 1908) -> list[Trial]:
+    """SIGKILL at random moments: does the part play, and how much of it is missing?"""
+    chance = random.Random(seed)
+    film = still_film(folder)
+    played, lost = 0, []
+    for turn in range(count):
+        suffix, codec, live = KINDS[turn % len(KINDS)]
+        out = folder / f"kill-{turn}{suffix}"
+        process = Process(
+            folder, film, *(["--realtime"] if live else []), "-o", out, "--codec", codec
+        )
+        process.wait_for_frames(FPS)
+        time.sleep(chance.uniform(0, 4))
+        taken = process.frames()
+        process.end(signal.SIGKILL)
+        seen = playing_frames(out.with_name(f"{out.stem}.partial{suffix}"))
+        played += seen > 0
+        lost.append((max(0.0, (taken - seen) / FPS), suffix, codec, live))
+    worst, *what = max(lost)
+    second = sum(seconds <= 1.0 for seconds, *_ in lost)
+    return [
+        Trial("SIGKILL: the part plays", count, played),
+        Trial(
+            "SIGKILL: at most a second is missing", count, second, f"worst {worst:.2f} s, {what}"
+        ),
+    ]
+
+
+def interrupts(folder: Path, count: int, *, seed: int = 1908) -> list[Trial]:
+    """Signals at random moments: is every frame that was taken in the file?"""
+    chance = random.Random(seed)
+    film = still_film(folder)
+    trials = []
+    for name, sent in (
+        ("two Ctrl-C within 200 ms", (signal.SIGINT, signal.SIGINT)),
+        ("SIGHUP", (signal.SIGHUP,)),
+        ("SIGTERM", (signal.SIGTERM,)),
+    ):
+        held = 0
+        for turn in range(count):
+            suffix, codec, live = KINDS[turn % len(KINDS)]
+            out, report = folder / f"{sent[0]}-{turn}{suffix}", folder / f"{sent[0]}-{turn}.json"
+            words = [*(["--realtime"] if live else []), "-o", out, "--codec", codec]
+            process = Process(folder, film, *words, "--report", report)
+            process.wait_for_frames(1)
+            time.sleep(chance.uniform(0, 2))
+            status, said = process.end(*sent)
+            told = json.loads(report.read_text()) if report.exists() else {}
+            file = Path(told.get("sink", out))
+            seen = playing_frames(file)
+            held += status == 128 + sent[0] and seen == told.get("frames_out") and seen > 0
+            if not (status == 128 + sent[0] and seen == told.get("frames_out")):
+                shutil.copy(file, "/tmp/g_bad" + suffix)
+                print("   ", name, suffix, live, status, seen, told.get("frames_out"), said[-300:])
+        trials.append(Trial(f"{name}: no frame is missing", count, held))
+    return trials
+
+
+def full_disk(folder: Path) -> list[Trial]:
+    """A recording's disk fills up, and has room again: what do viewers see?"""
+    film = still_film(folder, noise=True)
+    port = free_port()
+    url = f"rtsp://127.0.0.1:{port}/live"
+    report = folder / "full.json"
+    with small_disk(folder / "disk", mebibytes=24) as disk:
+        hog = disk / "hog"
+        hog.write_bytes(bytes(22 << 20))
+        process = Process(
+            *(folder, film, "--loop", "-o", disk / "rec.mkv", "-o", f"rtsp://@:{port}/live"),
+            *("--report", report),
+        )
+        process.wait_for_frames(1)
+        viewer = Viewer(url)
+        time.sleep(12)
+        hog.unlink()
+        time.sleep(14)
+        longest, seen = viewer.close()
+        status, said = process.end(signal.SIGINT)
+        told = json.loads(report.read_text())["outputs"] if report.exists() else []
+        first, second = playing_frames(disk / "rec.partial.mkv"), playing_frames(disk / "rec-2.mkv")
+    states = [output["state"] for output in told]
+    if states != ["resumed", "whole"]:
+        print("   ", status, told, said[-500:])
+    return [
+        Trial(
+            "disk full: the viewer plays on", 1, int(longest < 1 and seen > 400), f"{seen} frames"
+        ),
+        Trial("disk full: what was recorded plays", 1, int(first > 0), f"{first} frames"),
+        Trial("room again: a second file plays", 1, int(second > 0), f"{second} frames"),
+        Trial(
+            "disk full: report and said once",
+            1,
+            int(states == ["resumed", "whole"] and said.count(" failed: ") == 1),
+        ),
+    ]
+
+
+class Viewer:
+    """An ffmpeg that watches, in a process of its own, and prints the time of each frame."""
+
+    def __init__(self, url: str) -> None:
+        command = ["ffmpeg", "-nostdin", "-v", "error", "-rtsp_transport", "tcp", "-i", url]
+        command += ["-vf", "scale=16:16", "-f", "rawvideo", "-pix_fmt", "gray", "-"]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        )
+        assert self._process.stdout is not None
+        self._times: list[float] = []
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    @property
+    def frames(self) -> int:
+        return len(self._times)
+
+    def _watch(self) -> None:
+        assert self._process.stdout is not None
+        while self._process.stdout.read(256):
+            self._times.append(time.monotonic())
+
+    def close(self) -> tuple[float, int]:
+        """Returns the longest gap between two frames, also up to now, and their number."""
+        self._times.append(time.monotonic())
+        frames = len(self._times) - 1
+        gaps = [b - a for a, b in zip(self._times, self._times[1:], strict=False)]
+        self._process.kill()
+        self._thread.join()
+        self._process.communicate()
+        return max(gaps, default=float("inf")), frames
+
+
+@contextmanager
+def small_disk(folder: Path, *, mebibytes: int) -> Iterator[Path]:
+    """A file system in memory that is soon full. Raises CalledProcessError without the right."""
+    folder.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", folder], check=True
+    )
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def still_film(folder: Path, *, noise: bool = False) -> Path:
+    """A long film: nearly still, of which a second is a few hundred bytes, or noise."""
+    film = folder / ("noise.mkv" if noise else "still.mkv")
+    if not film.exists():
+        filters = "color=gray:s=320x240:r=25:d=600"
+        if noise:
+            filters = "color=gray:s=320x240:r=25:d=20,noise=alls=60:allf=t"
+        command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", filters]
+        subprocess.run([*command, "-c:v", "libx264", "-preset", "ultrafast", film], check=True)
+    return film
+
+
+def playing_frames(path: Path) -> int:
+    """Frames that decode; the last may be cut in two."""
+    count = 0
+    with suppress(av.error.FFmpegError, OSError), av.open(str(path)) as film:
+        for _ in film.decode(video=0):
+            count += 1
+    return count
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def table(trials: list[Trial]) -> str:
+    """The trials as a table for the docs."""
+    rows = [f"| {t.name} | {t.tried} | {t.held} | {t.remark} |" for t in trials]
+    return "\n".join(["| fault | tried | held | |", "|---|---|---|---|", *rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--signals", type=int, default=15)
+    parser.add_argument("--only", nargs="*", default=["kills", "signals", "disk", "strangers"])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    trials: list[Trial] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        runs: dict[str, Callable[[], list[Trial]]] = {
+            "kills": lambda: kills(folder, options.kills),
+            "signals": lambda: interrupts(folder, options.signals),
+            "disk": lambda: full_disk(folder),
+        }
+        for kind, run in runs.items():
+            if kind in options.only:
+                trials += run()
+    print(table(trials))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(trial) for trial in trials], indent=2) + "\n")
+    sys.exit(any(trial.held < trial.tried for trial in trials))
+
+
+if __name__ == "__main__":
+    main()
