@@ -144,11 +144,13 @@ def match(exemplars: Sequence[Exemplar], cells: Cells) -> tuple[Match, Plane]:
     """
     said = [_ask(exemplar, cells) for exemplar in exemplars]
     distance = np.stack([each[0] for each in said])  # (k, n)
-    weight = np.exp((distance.min(0) - distance) / AMONG_PICTURES)
+    # Who knows nothing of a cell does not silence who does.
+    opinion = np.stack([each[2] for each in said])
+    weight = np.exp((distance.min(0) - distance) / AMONG_PICTURES) * (opinion + 1e-3) + 1e-12
     weight /= weight.sum(0)
     models = sum(w[:, None] * each[1] for w, each in zip(weight, said, strict=True))
-    known = sum(w * each[2] for w, each in zip(weight, said, strict=True))
-    trust = 1 / (1 + np.exp((distance.min(0) - TRUST_AT) / TRUST_STEP))
+    known = (weight * opinion).sum(0)
+    trust = 1 / (1 + np.exp(((weight * distance).sum(0) - TRUST_AT) / TRUST_STEP))
     sure = (known * trust).astype(np.float32)
     shares = tuple(float((w * sure).mean()) for w in weight)
     shape = cells.L.shape
