@@ -36,6 +36,7 @@ class Report(TypedDict, total=False):
     packets_copied: int
     packets_damaged: int
     times_repaired: int
+    broken_off: dict[str, float]  # of a source that ended early: seconds and promised_seconds
     streams_left_out: list[str]
     cuts: list[int]  # frame numbers
     seconds: float
@@ -123,6 +124,8 @@ def make_report(
         "encoder": sink.description,
         "versions": versions(),
     }
+    if source.broken_off is not None:
+        report["broken_off"] = asdict(source.broken_off)
     if latency is not None:
         report.update(latency.report())  # type: ignore[typeddict-item]
     if source.live:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,12 +14,15 @@ import av.error
 from av.format import Flags
 from av.sidedata.sidedata import Type
 from kinemacolor.stream.errors import BadSource, SourceError
-from kinemacolor.stream.media import Item, Source, SourceInfo, is_cover
+from kinemacolor.stream.media import BrokenOff, Item, Source, SourceInfo, is_cover
 
 log = logging.getLogger(__name__)
 
 # A rate above that is a clock, where there is another to choose.
 _MOST_FPS = 240
+# Containers that say how long a film is, by FFmpeg's names, and what may be missing at its end.
+_PROMISING = frozenset(("mov", "matroska", "avi", "flv", "asf", "mxf", "mpegts", "mpeg"))
+_SLACK_SECONDS, _ESTIMATE_SLACK_SECONDS = 0.3, 2.0
 _WITHOUT_INDEX = frozenset(("mpegts", "mpeg"))
 _EARLIER_SECONDS = (2.0, 12.0, 60.0, float("inf"))
 
@@ -75,6 +79,8 @@ class ContainerSource(Source):
             duration_seconds=seconds,
         )
         self._last_pts: int | None = None
+        self._promised, self._promises_all = _promised_end(self.video, container)
+        self._ends: dict[int, float] = {}  # of the streams, in seconds
 
     def __iter__(self) -> Iterator[Item]:
         if self._start > 0 and self._seekable:
@@ -84,6 +90,8 @@ class ContainerSource(Source):
             if packet.stream is not self.video:
                 if packet.size:  # the demuxer's flush holds nothing
                     seconds = None if packet.pts is None else packet.pts * packet.time_base
+                    if self._promises_all and seconds is not None:
+                        self._note_end_of(packet.stream_index, packet)
                     if self._inside(seconds):
                         yield packet
                 continue
@@ -92,6 +100,7 @@ class ContainerSource(Source):
                 if self._last_pts is None:
                     self.display_matrix = _display_matrix(frame)
                 self._last_pts = frame.pts
+                self._note_end_of(self.video.index, frame)
                 if self._end is not None and (frame.time or 0.0) >= self._end:
                     return
                 if self._inside(frame.time):
@@ -193,14 +202,25 @@ class ContainerSource(Source):
             log.warning(
                 "%s: %d pictures were damaged and are patched", self.info.name, self.patched
             )
-        wanted, last = self.info.duration_seconds, self._last_pts
-        if wanted is None or last is None or self._start or self._end is not None:
-            return
-        seconds = float((last - (self.video.start_time or 0)) * self.info.time_base)
-        if seconds < wanted - max(2.0, 0.02 * wanted):
+        came, promised = self._ends_at(), self._promised
+        is_estimate = self.container.format.name in _WITHOUT_INDEX
+        slack = _ESTIMATE_SLACK_SECONDS if is_estimate else _SLACK_SECONDS
+        if promised is not None and came < promised - max(slack, 5 / self.info.rate):
+            self.broken_off = BrokenOff(round(came, 3), round(promised, 3))
             log.warning(
-                "%s breaks off at %.1f s; it should be %.1f s long", self.info.name, seconds, wanted
+                "%s breaks off at %.1f s; it should be %.1f s long", self.info.name, came, promised
             )
+
+    def _ends_at(self) -> float:
+        """The end of what came of the streams that the container's length speaks of, in seconds."""
+        return max((end for end in self._ends.values()), default=0.0)
+
+    def _note_end_of(self, stream: int, item: Any) -> None:
+        length = item.duration or (
+            0 if stream != self.video.index else 1 / self.info.rate / item.time_base
+        )
+        end = float((item.pts + length) * item.time_base)
+        self._ends[stream] = max(end, self._ends.get(stream, 0.0))
 
     def _give_time(self, frame: av.VideoFrame) -> None:
         """Makes times present and rising, since no container takes others."""
@@ -236,6 +256,32 @@ def _film_in(name: str, container: Any, *, seekable: bool) -> Any:
             )
         raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
     return pictures[0]
+
+
+def _promised_end(video: Any, container: Any) -> tuple[float | None, bool]:
+    """Returns when a film ends by its container's word, and whether that is said of all streams.
+
+    None where the container says nothing: FFmpeg then guesses from sizes and bit rates.
+    """
+    names = set(container.format.name.split(","))
+    whole = None if not container.duration else container.duration / av.time_base
+    if not names & _PROMISING or whole is None:
+        return None, False
+    begin = (container.start_time or 0) / av.time_base
+    end = begin + whole
+    tagged = _seconds_of(video.metadata.get("DURATION", ""))
+    if tagged:  # Matroska, by FFmpeg and MKVToolNix: the end of the stream's last packet
+        return min(tagged, end), False
+    if video.duration and video.time_base and "mov" in names:
+        start = (video.start_time or 0) * video.time_base
+        return min(float(start + video.duration * video.time_base), end), False
+    return end, True
+
+
+def _seconds_of(text: str) -> float | None:
+    """00:01:30.500000000 in seconds; None for anything else."""
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", text.strip())
+    return match and 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
 
 
 def kinds_in(container: Any) -> str:

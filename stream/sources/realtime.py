@@ -59,6 +59,7 @@ class RealtimeSource(Source):
                 end = max(end, seconds + self._length(item))
                 yield self._moved(item, start)
             self.display_matrix = self._film.display_matrix
+            self.broken_off = self._film.broken_off
             if not self._loop or end == begin:
                 return
             start = end - self._start
