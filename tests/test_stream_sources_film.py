@@ -361,7 +361,7 @@ def test_a_film_that_breaks_off_says_how_much_was_promised(tmp_path: Path, suffi
 
 
 def test_a_film_that_is_overwritten_while_it_is_read_breaks_off(tmp_path: Path) -> None:
-    film = media.write_clip(tmp_path / "film.mp4", codec="mpeg4", frames=100, width=640, height=480)
+    film = media.write_clip(tmp_path / "film.mp4", codec="mpeg4", frames=100, size=(640, 480))
     source = open_source(film)
     items = iter(source)
     next(items)
