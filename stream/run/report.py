@@ -147,8 +147,8 @@ def unfinished_report(
 ) -> Report:
     """Of a source that came to nothing."""
     report: Report = {"source": str(job.source), "sink": str(job.sinks[0]), "ended": ended}
-    outcomes = outcomes or [Outcome(str(sink), ended, message) for sink in job.sinks]
-    report["outputs"] = [asdict(outcome) for outcome in outcomes]
+    if outcomes:
+        report["outputs"] = [asdict(outcome) for outcome in outcomes]
     if message is not None:
         report["error"] = message
     return report
