@@ -124,7 +124,7 @@ class FilmWriter:
         """Writes the trailer; first, unless told otherwise, the frames that the encoder holds."""
         try:
             if flush and self.is_begun:
-                self._mux(with_decode_times(self._stream.encode(None)))
+                self._mux(self._lengthened(with_decode_times(self._stream.encode(None))))
         finally:
             self._container.close()
         if flush and self._aspect is not None and not set_aspect(self._path, self._aspect):
@@ -133,9 +133,24 @@ class FilmWriter:
     def _mux(self, packets: Sequence[Any]) -> None:
         """Writes pictures; those without a duration get one, or MP4 would end before the last."""
         for packet in packets:
-            if not packet.duration and packet.time_base:
-                packet.duration = max(1, round(1 / (self._source.info.rate * packet.time_base)))
+            packet.duration = packet.duration or self._step(packet)
             self._container.mux_one(packet)
+
+    def _lengthened(self, packets: Sequence[Any]) -> Sequence[Any]:
+        """Lets the last packet of an MP4 last to the end of the last picture.
+
+        FFmpeg 8 takes the end of a film from the packets since the last fragment began, which may
+        be amid B-frames: the picture that is shown last would lie behind the end.
+        """
+        if packets and "movflags" in self._container.options:
+            last = packets[-1]
+            end = max(p.pts + (p.duration or self._step(p)) for p in packets)
+            last.duration = end - last.pts
+        return packets
+
+    def _step(self, packet: Any) -> int:
+        """The usual time from one picture to the next, in a packet's ticks."""
+        return max(1, round(1 / (self._source.info.rate * packet.time_base)))
 
     def _begin(self, frame: av.VideoFrame) -> list[Any] | None:
         """Opens encoder and file. Returns the frame's packets where that had to encode it."""
