@@ -15,7 +15,7 @@ from av.format import Flags
 from av.sidedata.sidedata import Type
 from kinemacolor.stream.color.carrier import notes_of
 from kinemacolor.stream.errors import BadSource, SourceError
-from kinemacolor.stream.media import BrokenOff, Item, Source, SourceInfo, is_cover
+from kinemacolor.stream.media import BrokenOff, Item, Source, SourceInfo, is_cover, is_frame
 from kinemacolor.stream.sources.filtering import Filtering
 from kinemacolor.stream.sources.timeline import Timeline
 
@@ -272,7 +272,7 @@ class ContainerSource(Source):
         came, promised = self._ends_at(), self._promised
         is_estimate = self.container.format.name in _WITHOUT_INDEX
         slack = _ESTIMATE_SLACK_SECONDS if is_estimate else _SLACK_SECONDS
-        if promised is not None and came < promised - max(slack, 5 / self.info.rate):
+        if promised is not None and came < promised - max(slack, float(5 * self._period)):
             self.broken_off = BrokenOff(round(came, 3), round(promised, 3))
             log.warning(
                 "%s breaks off at %.1f s; it should be %.1f s long", self.info.name, came, promised
@@ -285,10 +285,12 @@ class ContainerSource(Source):
     def _noted(self, items: Iterator[Item]) -> Iterator[Item]:
         """Passes everything on, and notes where each stream has come to."""
         for item in items:
-            is_picture = isinstance(item, av.VideoFrame)
-            if item.pts is not None and item.time_base and (is_picture or self._promises_all):
-                stream = self.video.index if is_picture else item.stream_index
-                length = item.duration or (self._period / item.time_base if is_picture else 0)
+            if is_frame(item):
+                stream, period = self.video.index, self._period
+            else:
+                stream, period = item.stream_index, Fraction(0)
+            if item.pts is not None and item.time_base and (period or self._promises_all):
+                length = item.duration or period / item.time_base
                 end = float((item.pts + length) * item.time_base)
                 self._ends[stream] = max(end, self._ends.get(stream, 0.0))
             yield item
