@@ -198,7 +198,7 @@ def test_a_film_comes_out_exact(tmp_path: Path, case: Case) -> None:
     ours, theirs = (probe(path, "-select_streams", "v", "-show_frames") for path in (source, sink))
     assert len(theirs) == len(ours) == FRAMES
     check_times(ours, theirs, case)
-    check_marks(source, sink, theirs[0], case)
+    check_marks(source, sink, theirs[0], case, report["streams_left_out"])
     check_luma(source, sink, case)
     check_others(source, sink, report["streams_left_out"], case)
 
@@ -218,18 +218,26 @@ def check_times(ours: Any, theirs: Any, case: Case) -> None:
     assert max(map(abs, shifts)) < 0.0021
 
 
-def check_marks(source: Path, sink: Path, first: dict[str, Any], case: Case) -> None:
+def says_full_range(case: Case) -> bool:
+    """Whether players of the sink are told of full range; else it becomes limited."""
+    return case.sink.codec not in ("mpeg2video", "prores") and (
+        case.sink.full or case.sink.suffix == ".mkv"
+    )
+
+
+def check_marks(
+    source: Path, sink: Path, first: dict[str, Any], case: Case, left_out: list[str]
+) -> None:
     """Fields, pixels' shape, range and rotation."""
     (stream,) = probe(sink, "-select_streams", "v", "-show_streams")
     assert first["interlaced_frame"] == (case.fields is not None)
     if case.fields:
         assert first["top_field_first"] == (case.fields == "tff")
-    if case.aspect:
+    if case.aspect and not any("pixel shape" in words for words in left_out):
         (before,) = probe(source, "-select_streams", "v", "-show_streams")
         assert stream["sample_aspect_ratio"] == before["sample_aspect_ratio"] != "1:1"
     if case.color_range == "full" or case.source.codec == "mjpeg":
-        whole = case.sink.full or case.sink.suffix == ".mkv"
-        assert (stream.get("color_range") == "pc") == whole
+        assert (stream.get("color_range") == "pc") == says_full_range(case)
     turns = [d.get("rotation") for d in stream.get("side_data_list", []) if "rotation" in d]
     if case.rotate and case.sink.suffix != ".webm":
         (before,) = probe(source, "-select_streams", "v", "-show_streams")
@@ -240,6 +248,9 @@ def check_luma(source: Path, sink: Path, case: Case) -> None:
     (before,) = probe(source, "-select_streams", "v", "-show_streams")
     (after,) = probe(sink, "-select_streams", "v", "-show_streams")
     depths = [bits_of(stream["pix_fmt"]) for stream in (before, after)]
+    full = case.color_range == "full" or case.source.codec == "mjpeg" or case.pix_fmt == "gray"
+    if full and not says_full_range(case):
+        return  # brought to limited range, in words
     exact = case.sink.codec == "ffv1" or (case.sink.codec == "h264" and depths[0] == 8)
     ranges = [s.get("color_range") == "pc" or s["pix_fmt"].startswith(("gray", "yuvj"))
               for s in (before, after)]  # fmt: skip
@@ -261,7 +272,7 @@ def check_others(source: Path, sink: Path, left_out: list[str], case: Case) -> N
         if (s["codec_type"] == "audio" and taken is not None and s["codec_name"] not in taken)
         or (s["codec_type"] == "subtitle" and s["codec_name"] not in texts)
     ]
-    assert len(left_out) == len(lost), left_out
+    assert len([w for w in left_out if " stream " in w]) == len(lost), left_out
     if not [s for s in lost if s["codec_type"] == "audio"] and ".ts" not in (
         case.source.suffix,  # where AAC has headers of its own
         case.sink.suffix,

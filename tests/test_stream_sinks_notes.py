@@ -146,8 +146,10 @@ def test_rgb_is_no_matrix_of_what_comes_out(tmp_path: Path) -> None:
     assert stream.get("color_space") != "gbr"
 
 
-def test_the_default_picture_is_the_film(tmp_path: Path) -> None:
-    """The first one was coloured, and the default one, which players show, stayed grey."""
+def test_the_default_picture_stays_the_default(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Matroska's muxer made the first picture the default one."""
     with av.open(str(tmp_path / "c.mkv"), "w", options={"default_mode": "passthrough"}) as out:
         streams = []
         for number, width in enumerate((32, 64)):
@@ -163,9 +165,10 @@ def test_the_default_picture_is_the_film(tmp_path: Path) -> None:
         for stream in streams:
             out.mux(stream.encode(None))
     report = colorize(tmp_path / "c.mkv", tmp_path / "o.mkv")
-    assert report["width"] == 64
+    assert report["width"] == 32
+    assert "the default one, stream 1, is copied" in caplog.text
     found = media.ffprobe(tmp_path / "o.mkv", "-show_streams")["streams"]
-    assert [(s["width"], s["disposition"]["default"]) for s in found] == [(64, 1), (32, 0)]
+    assert [(s["width"], s["disposition"]["default"]) for s in found] == [(32, 0), (64, 1)]
 
 
 @pytest.mark.parametrize("codec", ["pcm_alaw", "pcm_mulaw", "adpcm_ms", "adpcm_ima_wav"])
@@ -191,12 +194,16 @@ def test_pcm_of_discs_is_rewritten_without_loss(tmp_path: Path, sink: str) -> No
     assert np.array_equal(samples(clip), samples(tmp_path / sink))
 
 
-def test_the_last_title_is_as_long_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sink", "codec"), [("o.mp4", "h264"), ("o.mov", "prores")])
+def test_the_last_title_is_as_long_as_it_was(tmp_path: Path, sink: str, codec: str) -> None:
     """MP4's muxer took the end of a text track to be as long as the title before it."""
     clip = media.write_clip(tmp_path / "c.mp4", codec="libx264", subtitles="mov_text")
-    colorize(clip, tmp_path / "o.mp4", codec="h264")
+    colorize(clip, tmp_path / sink, codec=codec)
     lengths = []
-    for path in (clip, tmp_path / "o.mp4"):
+    for path in (clip, tmp_path / sink):
         (stream,) = media.ffprobe(path, "-select_streams", "s", "-show_streams")["streams"]
         lengths.append(float(stream["duration"]))
     assert lengths[1] == pytest.approx(lengths[0], abs=0.002)
+    assert len(media.frame_times(tmp_path / sink)) == 10
+    found, wanted = (media.packet_times(path, "subtitle")[0] for path in (tmp_path / sink, clip))
+    assert found[: len(wanted)] == wanted

@@ -19,10 +19,12 @@ from kinemacolor.stream.media import Source, has_alpha, is_cover
 from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.sinks import encode, notes
 from kinemacolor.stream.sinks.matroska import set_aspect
+from kinemacolor.stream.sinks.mp4 import end_titles
 from kinemacolor.stream.sinks.packets import Onward, with_decode_times
 from kinemacolor.stream.sinks.remux import Copies, needs_tee, tee_url
 from kinemacolor.stream.sinks.words import last_words
 from kinemacolor.stream.sources.scan import order_of
+from kinemacolor.stream.sources.timeline import move
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class FilmWriter:
         self._waiting: list[Any] = []  # packets that came before the first frame
         self._onward = Onward()
         self._scales = self._is_hdr = False
+        self._zero = 0.0  # seconds that are taken off all times
 
     @property
     def is_begun(self) -> bool:
@@ -117,6 +120,8 @@ class FilmWriter:
         if self._copies is None:
             self._waiting.append(packet)
         elif not (self._source.live and self._onward.goes_back(packet)):
+            if self._zero:
+                move(packet, -self._zero)
             for ready in self._copies.retarget(packet):
                 self._container.mux_one(ready)
 
@@ -127,12 +132,16 @@ class FilmWriter:
                 self._mux(self._lengthened(with_decode_times(self._stream.encode(None))))
         finally:
             self._container.close()
+        if flush and self._kind in ("mp4", "mov", "ipod"):
+            end_titles(self._path)
         if flush and self._aspect is not None and not set_aspect(self._path, self._aspect):
             self._lose(f"pixel shape ({self._aspect}): no room for it in the file's head")
 
     def _mux(self, packets: Sequence[Any]) -> None:
         """Writes pictures; those without a duration get one, or MP4 would end before the last."""
         for packet in packets:
+            if self._zero:
+                move(packet, -self._zero)
             packet.duration = packet.duration or self._step(packet)
             self._container.mux_one(packet)
 
@@ -160,6 +169,8 @@ class FilmWriter:
         self._stream = encode.add_video_stream(
             self._container, self._encoder, frame, source.info.rate, settings
         )
+        if self._kind == "avi":  # whose frames count from the first
+            self._zero = frame.time or 0.0
         order = source.info.field_order or order_of(frame)
         lost = notes.set_field_order(self._stream.codec_context, order, self._kind)
         if lost:

@@ -322,7 +322,7 @@ def _seconds(item: Item) -> float | None:
 
 
 def _film_in(name: str, container: Any, *, seekable: bool) -> Any:
-    """Finds the film of a container, or its default one. Raises BadSource."""
+    """Finds the first film of a container. Raises BadSource."""
     pictures = films_in(container)
     if not pictures:
         raise BadSource(f"{name} has no video stream (it holds {kinds_in(container)})")
@@ -336,13 +336,19 @@ def _film_in(name: str, container: Any, *, seekable: bool) -> Any:
                 " give the file itself, or write it with -movflags +faststart"
             )
         raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
+    default = av.stream.Disposition.default
+    shown = next((s for s in pictures if s.disposition & default), pictures[0])
+    if shown is not pictures[0]:
+        log.warning(
+            "%s holds %d pictures: the first is coloured; the default one, stream %d, is copied",
+            *(name, len(pictures), shown.index),
+        )
     return pictures[0]
 
 
 def films_in(container: Any) -> list[Any]:
-    """The films in a container, the one first that a player would show: the default one."""
-    films = [stream for stream in container.streams.video if not is_cover(stream)]
-    return sorted(films, key=lambda s: not s.disposition & av.stream.Disposition.default)
+    """The films in a container: its pictures but for covers."""
+    return [stream for stream in container.streams.video if not is_cover(stream)]
 
 
 def _promised_end(video: Any, container: Any) -> tuple[float | None, bool]:
