@@ -17,7 +17,7 @@ from kinemacolor.stream.anchor.known import Colors, Known, Plane
 from kinemacolor.stream.anchor.match import Cells, Match
 from kinemacolor.stream.anchor.spread import to_points
 
-ROWS = 120  # of the grid on which heat spreads
+ROWS = 160  # of the grid on which heat spreads
 SMOOTH = 1.0  # grid points: texture finer than that is no edge
 EDGE = 1.3  # L from one grid point to the next, at which heat is held back
 UNLIKE, UNLIKE_STEP = 5.5, 0.8  # distance of descriptions at which a cell shows another thing
