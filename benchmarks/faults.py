@@ -9,6 +9,7 @@ import argparse
 import json
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -196,6 +197,33 @@ def full_disk(folder: Path) -> list[Trial]:
             1,
             int(states == ["resumed", "whole"] and said.count(" failed: ") == 1),
         ),
+    ]
+
+
+def folders(folder: Path) -> list[Trial]:
+    """An HLS folder is removed and a recording's folder moved: what becomes of the others?"""
+    film, port, report = still_film(folder, noise=True), free_port(), folder / "folders.json"
+    live, recorded, moved = folder / "live", folder / "recorded", folder / "moved"
+    recorded.mkdir()
+    process = Process(
+        *(folder, film, "--loop", "-o", f"hls:{live}", "-o", f"rtsp://@:{port}/live"),
+        *("-o", recorded / "film.mkv", "--report", report),
+    )
+    process.wait_for_frames(1)
+    viewer = Viewer(f"rtsp://127.0.0.1:{port}/live")
+    until(lambda: viewer.frames > FPS and (live / "index.m3u8").exists(), 30)
+    shutil.rmtree(live)
+    recorded.rename(moved)
+    until(lambda: (live / "index.m3u8").exists(), 30)
+    longest, seen = viewer.close()
+    process.end(signal.SIGINT)
+    told = json.loads(report.read_text())
+    states = [output["state"] for output in told["outputs"]]
+    whole = playing_frames(moved / "film.mkv") == told["frames_out"]
+    return [
+        Trial("an HLS folder is removed: it is made again", 1, int(states[0] == "resumed")),
+        Trial("a recording's folder is moved: no frame is missing", 1, int(whole)),
+        Trial("beside that a viewer plays on", 1, int(longest < 1), f"{seen} frames"),
     ]
 
 
@@ -472,7 +500,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--signals", type=int, default=15)
     parser.add_argument(
-        "--only", nargs="*", default=["kills", "signals", "disk", "strangers", "hostile"]
+        "--only", nargs="*", default=["kills", "signals", "disk", "folders", "strangers", "hostile"]
     )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -483,6 +511,7 @@ def main() -> None:
             "kills": lambda: kills(folder, options.kills),
             "signals": lambda: interrupts(folder, options.signals),
             "disk": lambda: full_disk(folder),
+            "folders": lambda: folders(folder),
             "strangers": lambda: strangers(folder),
             "hostile": lambda: hostile(folder),
         }

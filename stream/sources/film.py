@@ -205,7 +205,7 @@ class ContainerSource(Source):
         came, promised = self._ends_at(), self._promised
         is_estimate = self.container.format.name in _WITHOUT_INDEX
         slack = _ESTIMATE_SLACK_SECONDS if is_estimate else _SLACK_SECONDS
-        if promised is not None and came < promised - max(slack, 5 / self.info.rate):
+        if promised is not None and came < promised - max(slack, float(5 / self.info.rate)):
             self.broken_off = BrokenOff(round(came, 3), round(promised, 3))
             log.warning(
                 "%s breaks off at %.1f s; it should be %.1f s long", self.info.name, came, promised
