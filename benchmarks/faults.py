@@ -9,6 +9,7 @@ import argparse
 import json
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -199,6 +200,33 @@ def full_disk(folder: Path) -> list[Trial]:
     ]
 
 
+def folders(folder: Path) -> list[Trial]:
+    """An HLS folder is removed and a recording's folder moved: what becomes of the others?"""
+    film, port, report = still_film(folder, noise=True), free_port(), folder / "folders.json"
+    live, recorded, moved = folder / "live", folder / "recorded", folder / "moved"
+    recorded.mkdir()
+    process = Process(
+        *(folder, film, "--loop", "-o", f"hls:{live}", "-o", f"rtsp://@:{port}/live"),
+        *("-o", recorded / "film.mkv", "--report", report),
+    )
+    process.wait_for_frames(1)
+    viewer = Viewer(f"rtsp://127.0.0.1:{port}/live")
+    until(lambda: viewer.frames > FPS and (live / "index.m3u8").exists(), 30)
+    shutil.rmtree(live)
+    recorded.rename(moved)
+    until(lambda: (live / "index.m3u8").exists(), 30)
+    longest, seen = viewer.close()
+    process.end(signal.SIGINT)
+    told = json.loads(report.read_text())
+    states = [output["state"] for output in told["outputs"]]
+    whole = playing_frames(moved / "film.mkv") == told["frames_out"]
+    return [
+        Trial("an HLS folder is removed: it is made again", 1, int(states[0] == "resumed")),
+        Trial("a recording's folder is moved: no frame is missing", 1, int(whole)),
+        Trial("beside that a viewer plays on", 1, int(longest < 1), f"{seen} frames"),
+    ]
+
+
 def strangers(folder: Path, count: int = 300, guesses: int = 1000) -> list[Trial]:
     """Silent clients, SETUPs without PLAY, wrong passwords and nonsense beside a viewer."""
     film = still_film(folder, noise=True)
@@ -241,6 +269,87 @@ def strangers(folder: Path, count: int = 300, guesses: int = 1000) -> list[Trial
     trials.append(Trial("the log says who guesses", 1, int("wrong logins from 127.0.0.20" in said)))
     trials.append(Trial("no exception in the server", 1, int("Traceback" not in said)))
     return trials
+
+
+HELLO = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nPublic: DESCRIBE, SETUP, PLAY\r\n\r\n"
+SDP = b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nContent-Type: application/sdp\r\nContent-Length: "
+# What a server of RTSP says, one answer to each request; None: it hangs up.
+HOSTILE: dict[str, list[bytes | None]] = {
+    "says nothing": [],
+    "hangs up at once": [None],
+    "speaks HTTP": [b"HTTP/1.1 400 Bad Request\r\n\r\n", None],
+    "talks nonsense": [b"\x00\xff" * 5000, None],
+    "never ends a header": [b"RTSP/1.0 200 OK\r\n" + b"X: y\r\n" * 20000],
+    "no SDP": [HELLO, SDP + b"0\r\n\r\n", None],
+    "half an SDP": [HELLO, SDP + b"500\r\n\r\nv=0\r\n", None],
+    "SDP without media": [HELLO, SDP + b"5\r\n\r\nv=0\r\n", None],
+    "a negative length": [HELLO, SDP + b"-5\r\n\r\nv=0\r\n", None],
+    "silence after OPTIONS": [HELLO],
+    "wants a login": [HELLO, b"RTSP/1.0 401 Unauthorized\r\nCSeq: 2\r\n\r\n", None],
+    "sends itself round": [
+        HELLO,
+        b"RTSP/1.0 302 Moved\r\nCSeq: 2\r\nLocation: rtsp://127.0.0.1:1/\r\n\r\n",
+        None,
+    ],
+    "1.5 GB of SDP promised, 84 MB sent": [
+        HELLO,
+        SDP + b"1500000000\r\n\r\n" + b"a=x:yyyyyyyy\r\n" * 6_000_000,
+        None,
+    ],
+}
+
+
+def hostile(folder: Path) -> list[Trial]:
+    """RTSP servers that mean no good: does the command end in a line, soon, in little memory?"""
+    held, remarks = 0, []
+    for name, answers in HOSTILE.items():
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            threading.Thread(target=_answer, args=(server, answers), daemon=True).start()
+            url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/live"
+            begun = time.monotonic()
+            code = (
+                "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:]); "
+                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024); "
+                "sys.exit(done.returncode)"
+            )
+            words = command_line(url, "-o", "null:", "--quiet")
+            with suppress(subprocess.TimeoutExpired):
+                done = subprocess.run(
+                    [sys.executable, "-c", code, *words],
+                    env=environment(),
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                )
+                seconds, megabytes = time.monotonic() - begun, int(done.stdout)
+                lines = done.stderr.strip().splitlines()
+                good = done.returncode == 1 and len(lines) == 1 and seconds < 30 and megabytes < 400
+                held += good
+                if good:
+                    continue
+                remarks.append(f"{name}: {done.returncode}, {megabytes} MB, {seconds:.0f} s")
+                continue
+            remarks.append(f"{name}: it hangs")
+    return [Trial("hostile RTSP servers: one line, soon", len(HOSTILE), held, "; ".join(remarks))]
+
+
+def _answer(server: socket.socket, answers: list[bytes | None]) -> None:
+    """Takes one connection after the other; what has been said is followed by silence."""
+    with suppress(OSError):
+        while True:
+            client, _ = server.accept()
+            threading.Thread(target=_talk, args=(client, answers), daemon=True).start()
+
+
+def _talk(client: socket.socket, answers: list[bytes | None]) -> None:
+    with client, suppress(OSError):
+        for answer in answers:
+            if answer is None:
+                return
+            client.recv(4096)
+            client.sendall(answer)
+        while client.recv(4096):
+            pass
 
 
 def stranger(port: int, last: int) -> socket.socket:
@@ -390,7 +499,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--signals", type=int, default=15)
-    parser.add_argument("--only", nargs="*", default=["kills", "signals", "disk", "strangers"])
+    parser.add_argument(
+        "--only", nargs="*", default=["kills", "signals", "disk", "folders", "strangers", "hostile"]
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     trials: list[Trial] = []
@@ -400,7 +511,9 @@ def main() -> None:
             "kills": lambda: kills(folder, options.kills),
             "signals": lambda: interrupts(folder, options.signals),
             "disk": lambda: full_disk(folder),
+            "folders": lambda: folders(folder),
             "strangers": lambda: strangers(folder),
+            "hostile": lambda: hostile(folder),
         }
         for kind, run in runs.items():
             if kind in options.only:

@@ -41,6 +41,11 @@ def test_a_full_disk_costs_no_viewer_anything(tmp_path: Path) -> None:
     assert all(trial.held for trial in trials if "viewer" not in trial.name), trials
 
 
+def test_folders_that_go_away_cost_no_other_output_anything(tmp_path: Path) -> None:
+    trials = faults.folders(tmp_path)
+    assert all(trial.held for trial in trials if "viewer" not in trial.name), trials
+
+
 def test_strangers_keep_no_viewer_out(tmp_path: Path) -> None:
     trials = faults.strangers(tmp_path, count=60, guesses=50)
     assert all(trial.held == trial.tried for trial in trials if "gap" not in trial.remark), trials

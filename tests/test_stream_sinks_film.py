@@ -373,6 +373,7 @@ def test_a_folder_that_is_moved_takes_the_film_along(
     source.close()
     assert len(media.read_frames(tmp_path / "elsewhere" / "film.mkv")) == 4
     assert f"goes on in {tmp_path / 'elsewhere' / 'film.partial.mkv'}" in caplog.text
+    assert f"the whole film is {tmp_path / 'elsewhere' / 'film.mkv'}" in caplog.text
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system says where files are")

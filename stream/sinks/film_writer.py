@@ -249,7 +249,9 @@ def open_container(path: Path, source: Source, *, from_zero: bool = False) -> An
     match path.suffix.lower():
         case ".mp4" | ".mov" | ".m4v":
             # Fragments until the trailer is written: whatever kills the process, it plays.
-            options["movflags"] = "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
+            head = "empty_moov" if _has_late_streams(source) else "delay_moov"
+            options["movflags"] = f"+frag_keyframe+{head}+hybrid_fragmented+use_metadata_tags"
+            options["use_editlist"] = "1"
             options["frag_duration"] = str(int(_ON_DISK_SECONDS * av.time_base))
             options["movie_timescale"] = str(_common_ticks(source))
         case ".avi":
@@ -271,6 +273,18 @@ def open_container(path: Path, source: Source, *, from_zero: bool = False) -> An
         raise BadSink(
             f"no container for {path.name}: use .mkv, .mp4, .mov, .webm or .ts"
         ) from error
+
+
+def _has_late_streams(source: Source) -> bool:
+    """Whether a stream's first packet may be minutes away, and the header can do without it.
+
+    FFmpeg would wait for it with all that is written. (AAC in ADTS has its header in its packets.)
+    """
+    streams = source.container.streams
+    return any(stream.type in _SPARSE for stream in streams) and all(
+        sound.codec_context.extradata or sound.codec_context.name != "aac"
+        for sound in streams.audio
+    )
 
 
 def _common_ticks(source: Source) -> int:
