@@ -277,7 +277,9 @@ class Bench:
         found, _, _ = colorize(short, self.network, [Reference(others[0].pictures[0])])
         alone, _, _ = colorize(short, self.network)
         own, network = (
-            float(np.mean([error(p[i], short.pictures[i]) for i in range(0, 40, 6)]))
+            float(
+                np.mean([error(p[i], short.pictures[i]) for i in range(0, len(short.pictures), 6)])
+            )
             for p in (found, alone)
         )
         self.note("unrelated", clip, 0.3, of=others[0].name, worse=own - network)

@@ -7,6 +7,7 @@ from typing import Any
 
 NOTHING = 0.005  # of the picture: less than that is no use
 FITS = 0.02  # of the picture, in the best frame: less than that, and it fits nothing
+SMALL = 0.02  # times as much of either, for a hint
 
 
 @dataclass
@@ -17,11 +18,12 @@ class Use:
         frames: in how many it was used.
         share: sum over those frames of the part of the picture that it coloured, 0..1.
         most: the largest such part.
+        small: whether it is a hint, which may lie on a small thing.
         note: why it was not used as it was meant.
     """
 
     name: str
-    place: int | float | None = None
+    small: bool = False
     first: int | None = None
     last: int | None = None
     frames: int = 0
@@ -32,7 +34,7 @@ class Use:
     def count(self, frame: int, share: float) -> None:
         """Adds a frame of the film."""
         self.most = max(self.most, share)
-        if share < NOTHING:
+        if share < NOTHING * (SMALL if self.small else 1):
             return
         self.first = frame if self.first is None else self.first
         self.last = frame
@@ -42,7 +44,7 @@ class Use:
     @property
     def fits(self) -> bool:
         """Whether it coloured anything worth mentioning."""
-        return self.most >= FITS
+        return self.most >= FITS * (SMALL if self.small else 1)
 
     def report(self) -> dict[str, Any]:
         """What `--report` says of it."""

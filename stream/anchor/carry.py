@@ -21,7 +21,11 @@ LOST = 0.003  # mean confidence below which nothing is worth carrying on
 ANCHORS = 0.02  # mean confidence above which the known picture is looked at again
 FARTHEST = 9.0  # half points squared that an anchoring may move a coordinate by
 BETTER = 0.05  # L, by which it has to fit better
-SEEN, ALIKE = 0.6, 0.6  # shares below which something is lost on the way
+SEEN, ALIKE = 0.7, 0.5  # shares below which something is lost on the way
+GRAIN_SHARE = 2.0  # of the median mismatch
+AROUND = (25, 25)  # half points
+FITS = 0.45  # mean mismatch, in tolerances, below which what was covered is there again
+FINDS_PER_FRAME = 0.12
 TOLERANCE, TEXTURE_SHARE = 3.0, 0.5  # L, and share of the local contrast: no mismatch yet
 
 
@@ -116,20 +120,25 @@ class Tracker:
         """Carries a trail to the next frame of its shot; None where nothing is left of it."""
         assert sight.way is not None
         assert sight.seen is not None
-        state = follow(cv2.merge([trail.way, trail.hold]), self.half + sight.way)
+        state = follow(cv2.merge([trail.way, trail.hold, trail.sure]), self.half + sight.way)
         # Grain makes every frame doubt a little: what is seen well enough is not doubted at all.
         hold = state[..., 2] * np.minimum(sight.seen * np.float32(1 / SEEN), 1)
         way = state[..., :2] + sight.way
         if float(hold.mean()) > ANCHORS:
             way = self._anchored(known, way, sight)
+        way, hold = self._found_again(known, way, hold, sight)
         L = follow(known.half, self.half + way)
         gain, offset = fit_lightness(L, sight.L, hold + 1e-3)
-        mismatch = cv2.blur(np.abs(gain * L + offset - sight.L) / sight.tolerance, (3, 3))
+        gap = np.abs(gain * L + offset - sight.L)
+        grain = float(np.median(gap[::3, ::3]))
+        mismatch = cv2.blur(gap / (sight.tolerance + np.float32(GRAIN_SHARE * grain)), (3, 3))
         alike = np.exp(-np.square(np.maximum(mismatch - 0.3, 0)))
         hold = hold * np.minimum(alike * np.float32(1 / ALIKE), 1)
         if float(hold.mean()) < LOST:
             return None
-        return Trail(way, hold, hold * alike, trail.age + 1)
+        # Half of it is the last frame's, so that grain does not make colours come and go.
+        sure = np.minimum(hold, (state[..., 3] + hold * alike) * np.float32(0.5))
+        return Trail(way, hold, sure, trail.age + 1)
 
     def colors(self, known: Known, trail: Trail) -> tuple[Colors, Plane]:
         """Returns ab (2, h, w) and its confidence (h, w), at all points."""
@@ -154,6 +163,23 @@ class Tracker:
         near = np.square(change[..., 0]) + np.square(change[..., 1]) < FARTHEST
         better = ((gap < -BETTER) & near).astype(np.float32)
         return way + change * cv2.GaussianBlur(better, (0, 0), 1)[..., None]
+
+    def _found_again(
+        self, known: Known, way: Plane, hold: Plane, sight: Sight
+    ) -> tuple[Plane, Plane]:
+        """Takes up again what was covered, from its edges inwards, over several frames.
+
+        It is looked for where things around it have gone, and has to look as it did.
+        """
+        if float(hold.mean()) > 1 - ANCHORS:
+            return way, hold
+        near = cv2.blur(hold, AROUND)
+        around = cv2.blur(way * hold[..., None], AROUND) / (near + 1e-3)[..., None]
+        gap = cv2.absdiff(follow(known.half, self.half + around), sight.L)
+        misfit = cv2.blur(gap / sight.tolerance, (7, 7))
+        found = (misfit < FITS) & (near > 0.05) & (hold < 0.95)
+        way = np.where((found & (hold < 0.5))[..., None], around, way)
+        return way, np.where(found, np.minimum(hold + np.float32(FINDS_PER_FRAME), 1), hold)
 
     def _misfit(self, known: Known, way: Plane, sight: Sight) -> Plane:
         """How badly a known picture's L, followed, explains the frame, around each point."""

@@ -63,7 +63,7 @@ def sort_given(references: Sequence[Reference], hints: Sequence[Hint]) -> list[G
         place = hint.frame, hint.time
         given = found.setdefault(place, Given(None, *place))
         given.hints.append(hint)
-        given.uses.append(Use(hint.name))
+        given.uses.append(Use(hint.name, small=True))
         given.weights.append(0.0)
     return [*found.values(), *free]
 

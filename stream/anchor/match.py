@@ -22,6 +22,7 @@ TRUST_AT, TRUST_STEP = 3.6, 0.4  # distance at which the network is as good, and
 ALIKE = 2.0  # distance below which two cells show the same kind of thing
 LEAST_ALIKE, ENOUGH_ALIKE = 0.02, 0.08  # share of such cells: below, an unrelated picture
 FAR = 9.0
+PARTLY = (0.6, 0.95)  # share of a cell that is known: nothing to say, and all of it
 FLAT = 1e-3  # variance of L/100 below which a cell's colour has no slope
 
 
@@ -118,7 +119,9 @@ class Exemplar:
             cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA).ravel() for p in planes
         ]
         rows = cells.described(normal).astype(np.float16)
-        return cls(normal, rows, np.stack(small[:4], 1), small[4])
+        # A cell that is known in part only would colour all that looks like its other part, too.
+        sure = np.clip((small[4] - PARTLY[0]) / (PARTLY[1] - PARTLY[0]), 0, 1)
+        return cls(normal, rows, np.stack(small[:4], 1), sure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +147,13 @@ def match(exemplars: Sequence[Exemplar], cells: Cells) -> tuple[Match, Plane]:
     """
     said = [_ask(exemplar, cells) for exemplar in exemplars]
     distance = np.stack([each[0] for each in said])  # (k, n)
-    weight = np.exp((distance.min(0) - distance) / AMONG_PICTURES)
+    # Who knows nothing of a cell does not silence who does.
+    opinion = np.stack([each[2] for each in said])
+    weight = np.exp((distance.min(0) - distance) / AMONG_PICTURES) * (opinion + 1e-3) + 1e-12
     weight /= weight.sum(0)
     models = sum(w[:, None] * each[1] for w, each in zip(weight, said, strict=True))
-    known = sum(w * each[2] for w, each in zip(weight, said, strict=True))
-    trust = 1 / (1 + np.exp((distance.min(0) - TRUST_AT) / TRUST_STEP))
+    known = (weight * opinion).sum(0)
+    trust = 1 / (1 + np.exp(((weight * distance).sum(0) - TRUST_AT) / TRUST_STEP))
     sure = (known * trust).astype(np.float32)
     shares = tuple(float((w * sure).mean()) for w in weight)
     shape = cells.L.shape

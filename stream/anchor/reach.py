@@ -17,10 +17,11 @@ from kinemacolor.stream.anchor.known import Colors, Known, Plane
 from kinemacolor.stream.anchor.match import Cells, Match
 from kinemacolor.stream.anchor.spread import to_points
 
-ROWS = 120  # of the grid on which heat spreads
+ROWS = 160  # of the grid on which heat spreads
 SMOOTH = 1.0  # grid points: texture finer than that is no edge
-EDGE = 1.6  # L from one grid point to the next, at which heat is held back
+EDGE = 1.3  # L from one grid point to the next, at which heat is held back
 UNLIKE, UNLIKE_STEP = 5.5, 0.8  # distance of descriptions at which a cell shows another thing
+SHADING = 7.0  # L, by which one thing's light and shade may differ from the hint's place
 LEAK, LEAK_ELSEWHERE = 1e-4, 4e-3  # on things like the hint's own, and on others
 STRONG = 10.0
 STEPS = 300
@@ -113,7 +114,11 @@ def _unlike(hint: Hint, cells: Cells, L: Plane) -> Plane:
     far = np.square(rows - rows[row * shape[1] + column]).sum(1).reshape(shape)
     other = 1 / (1 + np.exp(-(far - UNLIKE) / UNLIKE_STEP))
     nothing = np.zeros((*shape, 4), np.float32)
-    return to_points(Match(nothing, other.astype(np.float32), ()), cells.L, L)[1]
+    unlike = to_points(Match(nothing, other.astype(np.float32), ()), cells.L, L)[1]
+    # A small thing has no cell of its own; its lightness tells it from what it lies on.
+    smooth = cv2.GaussianBlur(L, (0, 0), SMOOTH)
+    gap = np.abs(smooth - smooth[_point(hint, L.shape)])
+    return 1 - (1 - unlike) * np.exp(-np.square(np.maximum(gap - SHADING, 0) / SHADING))
 
 
 def _warmed(seeds: Plane, down: Plane, right: Plane, leak: Plane) -> Plane:

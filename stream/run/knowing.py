@@ -97,7 +97,10 @@ def _check_within(
     seconds = source.info.duration_seconds
     if source.live or seconds is None or options.span.trims:
         return
-    frames = max(source.info.frames or 0, round(seconds * source.info.rate) + 1)
+    # Containers without an index only estimate it; what lies a little behind is said after the run.
+    estimate = round(seconds * source.info.rate)
+    frames = source.info.frames or estimate
+    frames = frames if source.info.frames == source.video.frames else max(frames, estimate) + 1
     known: list[Reference | Hint] = [*references, *hints]
     for each in known:
         beyond = (each.frame is not None and each.frame >= frames) or (

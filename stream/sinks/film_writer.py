@@ -129,7 +129,7 @@ class FilmWriter:
         """Writes the trailer; first, unless told otherwise, the frames that the encoder holds."""
         try:
             if flush and self.is_begun:
-                self._mux(with_decode_times(self._stream.encode(None)))
+                self._mux(self._lengthened(with_decode_times(self._stream.encode(None))))
         finally:
             self._container.close()
         if flush and self._kind in ("mp4", "mov", "ipod"):
@@ -142,9 +142,24 @@ class FilmWriter:
         for packet in packets:
             if self._zero:
                 move(packet, -self._zero)
-            if not packet.duration and packet.time_base:
-                packet.duration = max(1, round(1 / (self._source.info.rate * packet.time_base)))
+            packet.duration = packet.duration or self._step(packet)
             self._container.mux_one(packet)
+
+    def _lengthened(self, packets: Sequence[Any]) -> Sequence[Any]:
+        """Lets the last packet of an MP4 last to the end of the last picture.
+
+        FFmpeg 8 takes the end of a film from the packets since the last fragment began, which may
+        be amid B-frames: the picture that is shown last would lie behind the end.
+        """
+        if packets and "movflags" in self._container.options:
+            last = packets[-1]
+            end = max(p.pts + (p.duration or self._step(p)) for p in packets)
+            last.duration = end - last.pts
+        return packets
+
+    def _step(self, packet: Any) -> int:
+        """The usual time from one picture to the next, in a packet's ticks."""
+        return max(1, round(1 / (self._source.info.rate * packet.time_base)))
 
     def _begin(self, frame: av.VideoFrame) -> list[Any] | None:
         """Opens encoder and file. Returns the frame's packets where that had to encode it."""
@@ -234,7 +249,9 @@ def open_container(path: Path, source: Source, *, from_zero: bool = False) -> An
     match path.suffix.lower():
         case ".mp4" | ".mov" | ".m4v":
             # Fragments until the trailer is written: whatever kills the process, it plays.
-            options["movflags"] = "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
+            head = "empty_moov" if _has_late_streams(source) else "delay_moov"
+            options["movflags"] = f"+frag_keyframe+{head}+hybrid_fragmented+use_metadata_tags"
+            options["use_editlist"] = "1"
             options["frag_duration"] = str(int(_ON_DISK_SECONDS * av.time_base))
             options["movie_timescale"] = str(_common_ticks(source))
         case ".avi":
@@ -256,6 +273,18 @@ def open_container(path: Path, source: Source, *, from_zero: bool = False) -> An
         raise BadSink(
             f"no container for {path.name}: use .mkv, .mp4, .mov, .webm or .ts"
         ) from error
+
+
+def _has_late_streams(source: Source) -> bool:
+    """Whether a stream's first packet may be minutes away, and the header can do without it.
+
+    FFmpeg would wait for it with all that is written. (AAC in ADTS has its header in its packets.)
+    """
+    streams = source.container.streams
+    return any(stream.type in _SPARSE for stream in streams) and all(
+        sound.codec_context.extradata or sound.codec_context.name != "aac"
+        for sound in streams.audio
+    )
 
 
 def _common_ticks(source: Source) -> int:
