@@ -109,7 +109,7 @@ def test_a_bad_source(folder: Path, make: Any, said: str) -> None:
     [
         (["-o", "out.xyz"], "no container for out.xyz: use .mkv, .mp4"),
         (["-o", "out"], "has no suffix to name its container"),
-        (["-o", "out.mkv", "--codec", "nonesuch"], "no encoder 'nonesuch': try one of av1, dnxhr, ffv1"),
+        (["-o", "out.mkv", "--codec", "nonesuch"], "no encoder 'nonesuch': try one of av1, dnxhr"),
         (["-o", "out.mkv", "--codec", "aac"], "aac is no video encoder"),
         (["-o", "out.mp4", "--codec", "prores"], "prores_ks does not fit into mp4"),
         (["-o", "out.webm", "--codec", "h264"], "libx264 does not fit into webm"),
