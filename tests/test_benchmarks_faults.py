@@ -47,5 +47,5 @@ def test_folders_that_go_away_cost_no_other_output_anything(tmp_path: Path) -> N
 
 
 def test_strangers_keep_no_viewer_out(tmp_path: Path) -> None:
-    trials = faults.strangers(tmp_path, count=60, guesses=50)
+    trials = faults.strangers(tmp_path, count=60, guesses=20, malformed=100)
     assert all(trial.held == trial.tried for trial in trials if "gap" not in trial.remark), trials
