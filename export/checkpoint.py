@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from kinemacolor.engine.outputs import replacing
+from kinemacolor.engine.spec import WEIGHTS
 from kinemacolor.export import networks
 from kinemacolor.export.errors import CheckpointError
 from safetensors import SafetensorError, safe_open
@@ -71,9 +72,17 @@ def read(path: Path, *, network: str | None = None) -> tuple[Position, dict[str,
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
+        if path.is_file() and path.suffix.lower() in WEIGHTS:
+            raise CheckpointError(
+                f"{path} holds weights of another program: kinemacolor models import {path} "
+                "-o FILE.onnx makes a model of it"
+            ) from error
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} holds tensors, but is no checkpoint of this program")
+        raise CheckpointError(
+            f"{path} holds tensors, but is no checkpoint of this program: kinemacolor models "
+            f"import {path} takes those of public networks"
+        )
     try:
         position = Position(**json.loads(metadata["position"]))
     except (KeyError, TypeError, ValueError) as error:

@@ -51,7 +51,7 @@ def offset_and_factor(picture: Picture) -> tuple[Array, Array]:
             return -one, 2 * one
         case "imagenet":
             mean, std = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_STD, np.float32)
-            return -mean / std, one / std
+            return -mean / std, (1 / std).astype(np.float32)
 
 
 def written(L: Array, kind: Input, channels: int) -> Array:

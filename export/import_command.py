@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from kinemacolor.engine import hub
+from kinemacolor.engine import fetching, hub
 from kinemacolor.export.errors import ExportError
 from rich.console import Console
 from rich.progress import (
@@ -88,7 +88,7 @@ def get(
     console.print(f"{name}: about {source.megabytes} MB, licence {source.license}")
     with _bytes_bar() as bar:
         task = bar.add_task(source.file, total=None)
-        fetched = hub.fetch(
+        fetched = fetching.fetch(
             source,
             offline=offline,
             report=lambda done, total: bar.update(task, completed=done, total=total or None),
@@ -140,9 +140,10 @@ def _try(name: str, file: Path) -> str:
 
 
 def _bytes_bar() -> Progress:
-    start = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     return Progress(
-        *start,
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
         console=console,

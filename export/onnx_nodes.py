@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+from kinemacolor.engine.color import EPSILON, KAPPA, RGB_TO_XYZ, WHITE
 from kinemacolor.export.convention import Input, Picture, offset_and_factor
-from kinemacolor.export.networks.picture import EPSILON, KAPPA, RGB_TO_XYZ, WHITE
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
@@ -72,7 +72,7 @@ def picture_ab(nodes: Nodes, rgb: str, picture: Picture) -> None:
     linear = nodes.add(
         "Where", nodes.add("Greater", rgb, 0.04045), curve, nodes.add("Div", rgb, 12.92)
     )
-    kernel = (RGB_TO_XYZ / WHITE[:, None])[:, :, None, None]
+    kernel = (RGB_TO_XYZ / WHITE[:, None]).astype(np.float32)[:, :, None, None]
     xyz = nodes.add("Conv", linear, nodes.constant(kernel))  # relative to white
     root = nodes.add("Pow", nodes.add("Max", xyz, 1e-9), 1 / 3)
     line = nodes.add("Div", nodes.add("Add", nodes.add("Mul", xyz, float(KAPPA)), 16.0), 116.0)

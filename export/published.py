@@ -57,6 +57,11 @@ def recognize(source: Path, weights: Weights) -> Published:
     for mark, build in BUILDERS.items():
         if any(name.startswith(mark) for name in weights):
             return build(source, weights)
+    if any(name.startswith("average.") for name in weights):
+        raise BadWeights(
+            f"{source} is a checkpoint of kinemacolor train: kinemacolor models export {source} "
+            "-o FILE.onnx makes a model of it"
+        )
     raise BadWeights(
         f"{source} is neither eccv16 nor siggraph17, DDColor or DeOldify, which are known here: "
         f"it holds {len(weights)} tensors ({', '.join(list(weights)[:3])}, ...)"

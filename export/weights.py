@@ -35,7 +35,8 @@ def read(path: Path) -> Weights:
     """
     with path.open("rb") as file:
         head = file.read(512)
-    _refuse_what_is_no_weights(path, head)
+    if reason := impostor(head):
+        raise BadWeights(f"{path} {reason}")
     found = _safetensors(path) if _is_safetensors(path, head) else _torch(path, head)
     tensors = _unwrap(path, found)
     return {
@@ -44,19 +45,19 @@ def read(path: Path) -> Weights:
     }
 
 
-def _refuse_what_is_no_weights(path: Path, head: bytes) -> None:
+def impostor(head: bytes) -> str:
+    """Says what a file is that is no weights at all, by its first bytes; empty for others."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
-        raise BadWeights(f"{path} is empty: its download did not finish; get it again")
+        return "is empty: its download did not finish; get it again"
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise BadWeights(
-            f"{path} is a web page, not a file of weights: the link led to a page "
-            "about the file; open it in a browser and download the file itself"
+        return (
+            "is a web page, not a file of weights: the link led to a page about the file; "
+            "open it in a browser and download the file itself"
         )
     if start.startswith(b"version https://git-lfs"):
-        raise BadWeights(
-            f"{path} is a Git LFS pointer, not the file that it stands for: run git lfs pull"
-        )
+        return "is a Git LFS pointer, not the file that it stands for: run git lfs pull"
+    return ""
 
 
 def _is_safetensors(path: Path, head: bytes) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from kinemacolor.export import bins, caffe
+from kinemacolor.export import bins, caffe, weights
 from kinemacolor.export.errors import BadWeights
 from kinemacolor.export.networks.zhang import Zhang
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ def load(source: Path, points: Path | None) -> Zhang:
     Args:
         points: pts_in_hull.npy, if the bins should come from a file.
     """
+    with source.open("rb") as file:
+        if reason := weights.impostor(file.read(512)):
+            raise BadWeights(f"{source} is not a .caffemodel: it {reason}")
     layers = caffe.read(source)
     network = Zhang(temperature=TEMPERATURE)
     convs = [m for m in network.trunk if isinstance(m, nn.Conv2d)]
@@ -78,6 +81,11 @@ def _fill(source: Path, name: str, target: Tensor, values: np.ndarray) -> None:
     if array.size != target.numel() or (array.ndim == 4 and array.shape != tuple(target.shape)):
         raise BadWeights(
             f"{source}: {name} has shape {array.shape}, expected {tuple(target.shape)}"
+        )
+    if not np.isfinite(array).all():
+        raise BadWeights(
+            f"{source}: {name} holds numbers that are not finite; the file is damaged, or its "
+            "training failed"
         )
     with torch.no_grad():
         target.copy_(torch.from_numpy(array.reshape(target.shape).copy()))

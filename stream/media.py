@@ -72,6 +72,14 @@ class Outcome:
     files: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class BrokenOff:
+    """How much of a film came, and how much its container promised."""
+
+    seconds: float
+    promised_seconds: float
+
+
 class Source(Protocol):
     """Yields frames in order, with the packets of the other streams between them."""
 
@@ -83,6 +91,7 @@ class Source(Protocol):
     damaged: int = 0  # packets that did not decode
     repaired: int = 0  # frames whose time was missing or ran backwards
     dropped: int = 0  # frames of a live source that nobody took in time
+    broken_off: BrokenOff | None = None  # the film ended before its end
     reconnects: int = 0  # times that a live source was lost and came back
 
     def __iter__(self) -> Iterator[Item]: ...

@@ -69,6 +69,31 @@ def moving_picture(width: int, height: int, index: int, bit_depth: int = 8) -> P
     return codes.astype(np.uint8 if bit_depth == 8 else np.uint16)
 
 
+def woven(order: Literal["tff", "bff"]) -> Picture:
+    """Pictures whose two fields are of two moments, as a tape's are."""
+
+    def picture(width: int, height: int, index: int, bit_depth: int = 8) -> Plane:
+        first, second = (
+            moving_picture(width, height, 4 * index + moment, bit_depth) for moment in (0, 2)
+        )
+        upper, lower = (first, second) if order == "tff" else (second, first)
+        whole = upper.copy()
+        whole[1::2] = lower[1::2]
+        return whole
+
+    return picture
+
+
+def telecined(width: int, height: int, index: int, bit_depth: int = 8) -> Plane:
+    """Film at 24 a second as video at 30: of five pictures two are of mixed fields."""
+    group, place = divmod(index, 5)
+    upper, lower = ((0, 0), (0, 1), (1, 2), (2, 2), (3, 3))[place]
+    fields = [moving_picture(width, height, 2 * (4 * group + n), bit_depth) for n in (upper, lower)]
+    whole = fields[0].copy()
+    whole[1::2] = fields[1][1::2]
+    return whole
+
+
 def frame_from_planes(planes: Sequence[Plane], pix_fmt: str) -> av.VideoFrame:
     """A frame with these planes, (H, W) or, where components are interleaved, (H, W, n)."""
     height, width = planes[0].shape[:2]
@@ -337,6 +362,24 @@ def read_frames(path: Path) -> list[av.VideoFrame]:
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.thread_count = 1
         return list(container.decode(video=0))
+
+
+def with_captions(path: Path, pairs: bytes = b"\xfc\x94\x20") -> Path:
+    """An MPEG-2 transport stream whose pictures carry closed captions (ATSC A/53, part 4)."""
+    words = b"\0\0\1\xb2GA94\x03" + bytes((0x40 | len(pairs) // 3, 0xFF)) + pairs + b"\xff"
+    plain = write_clip(path.with_name(f"plain-{path.name}"), codec="mpeg2video")
+    with av.open(str(plain)) as clip, av.open(str(path), "w") as out:
+        video = clip.streams.video[0]
+        copy = out.add_stream_from_template(video, opaque=True)
+        for packet in clip.demux(video):
+            if packet.size:
+                data = bytes(packet).replace(b"\0\0\1\1", words + b"\0\0\1\1", 1)
+                captioned = av.Packet(data)
+                captioned.pts, captioned.dts = packet.pts, packet.dts
+                captioned.time_base, captioned.duration = packet.time_base, packet.duration
+                captioned.is_keyframe, captioned.stream = packet.is_keyframe, copy
+                out.mux_one(captioned)
+    return path
 
 
 def read_planes(path: Path) -> list[list[Plane]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from kinemacolor.engine import hub
+from kinemacolor.engine import fetching, hub
 from kinemacolor.engine.errors import ModelNotFound
 from kinemacolor.engine.hub import FetchError, Source
 from kinemacolor.engine.spec import find_model
@@ -62,17 +62,17 @@ KINDS = pytest.mark.parametrize("kind", ["hub", "address"])
 @KINDS
 def test_a_whole_file_is_fetched_once(shelf: Shelf, kind: str) -> None:
     source = source_of(shelf, kind)
-    assert hub.fetch(source).path.read_bytes() == CONTENT
+    assert fetching.fetch(source).path.read_bytes() == CONTENT
     gets = [asked for asked in shelf.asked if asked.startswith("GET")]
-    again = hub.fetch(source)
+    again = fetching.fetch(source)
     assert again.path.read_bytes() == CONTENT
     assert [asked for asked in shelf.asked if asked.startswith("GET")] == gets
-    assert hub.fetch(source, offline=True).path == again.path
+    assert fetching.fetch(source, offline=True).path == again.path
 
 
 def test_the_hubs_checksum_is_compared(shelf: Shelf) -> None:
     source = source_of(shelf, "hub")
-    assert "the one published" in hub.fetch(source).trust
+    assert "the one published" in fetching.fetch(source).trust
 
 
 @KINDS
@@ -80,19 +80,19 @@ def test_what_is_not_what_was_published_is_deleted(shelf: Shelf, kind: str, tmp_
     shelf.spoils = True
     source = source_of(shelf, kind, sha256="0123abcd")
     with pytest.raises(FetchError, match=r"has SHA-256 .{8}\.\.\., and the one published is"):
-        hub.fetch(source)
+        fetching.fetch(source)
     assert left(tmp_path) == []
 
 
 def test_without_a_published_checksum_the_first_is_pinned(shelf: Shelf, tmp_path: Path) -> None:
     source = source_of(shelf, "address")
-    first = hub.fetch(source)
+    first = fetching.fetch(source)
     assert first.trust.startswith("no checksum is published;")
-    assert "pinned here before" in hub.fetch(source).trust
+    assert "pinned here before" in fetching.fetch(source).trust
     first.path.unlink()
     source_of(shelf, "address", content=CONTENT[::-1])
     with pytest.raises(FetchError, match="the one pinned here before is"):
-        hub.fetch(source)
+        fetching.fetch(source)
     assert left(tmp_path) == []
 
 
@@ -100,7 +100,7 @@ def test_the_hub_is_asked_again_where_it_broke_off(shelf: Shelf) -> None:
     shelf.cuts = 1
     large = bytes(24_000_000)  # the library writes in steps of 10 MB
     source = source_of(shelf, "hub", content=large)
-    assert hub.fetch(source).path.read_bytes() == large
+    assert fetching.fetch(source).path.read_bytes() == large
     assert any(asked.startswith("GET bytes=") for asked in shelf.asked)
 
 
@@ -108,10 +108,10 @@ def test_a_plain_download_goes_on_where_it_broke_off(shelf: Shelf, tmp_path: Pat
     shelf.cuts = 1
     source = source_of(shelf, "address")
     with pytest.raises(FetchError, match="models get zhang"):
-        hub.fetch(source)
+        fetching.fetch(source)
     assert left(tmp_path) == ["net.pth.part"]
     seen: list[tuple[int, int]] = []
-    done = hub.fetch(source, report=lambda there, total: seen.append((there, total)))
+    done = fetching.fetch(source, report=lambda there, total: seen.append((there, total)))
     assert done.path.read_bytes() == CONTENT
     assert f"GET bytes={len(CONTENT) // 2}-" in shelf.asked
     assert seen[-1] == (len(CONTENT), len(CONTENT))
@@ -123,7 +123,7 @@ def test_what_is_gone_is_said(shelf: Shelf, kind: str, tmp_path: Path) -> None:
     source = source_of(shelf, kind)
     shelf.files.clear()
     with pytest.raises(FetchError, match=r"is not there any more \(HTTP 404\)") as caught:
-        hub.fetch(source)
+        fetching.fetch(source)
     assert "\n" not in str(caught.value)
     assert left(tmp_path) == []
 
@@ -138,10 +138,10 @@ def test_without_a_network_one_line_says_so(
     if not source.on_hub:
         source = replace(source, address=f"{nobody}/net.pth")
     with pytest.raises(FetchError, match=r"cannot be reached.*models get") as caught:
-        hub.fetch(source)
+        fetching.fetch(source)
     assert "\n" not in str(caught.value)
     with pytest.raises(FetchError, match="--offline fetches nothing"):
-        hub.fetch(source, offline=True)
+        fetching.fetch(source, offline=True)
     assert left(tmp_path) == []
 
 
@@ -154,7 +154,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, hard))
     try:
         with pytest.raises(FetchError, match=r"there is no room for its \d+ MB"):
-            hub.fetch(source)
+            fetching.fetch(source)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert left(tmp_path) == []

@@ -192,6 +192,18 @@ def test_broken_caffemodels_are_one_clear_error(
     assert not (tmp_path / "out.onnx").exists()
 
 
+def test_a_damaged_caffemodel_names_its_layer(
+    zhang_file: tuple[Path, Blobs], tmp_path: Path
+) -> None:
+    """An infinite bias was accepted."""
+    _, blobs = zhang_file
+    infinite = np.full_like(blobs["conv3_2"][1], np.inf)
+    path = tmp_path / "spoiled.caffemodel"
+    path.write_bytes(caffemodel(blobs | {"conv3_2": [blobs["conv3_2"][0], infinite]}))
+    with pytest.raises(BadWeights, match="conv3_2 holds numbers that are not finite"):
+        import_model(path, tmp_path / "out.onnx")
+
+
 # --- PyTorch -------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ import torch
 from kinemacolor.engine.graphs.color_error import sample_pictures
 from kinemacolor.engine.load import load
 from kinemacolor.engine.spec import read_spec
+from kinemacolor.engine.tensorrt.build import build_plan, graph_for, profile_for
 from kinemacolor.export.import_weights import import_model
 from safetensors.torch import save_file
 from torch import Tensor
@@ -133,3 +134,16 @@ def test_at_full_size_an_import_gives_what_the_authors_code_gives(
     assert ab.std() > 0.5
     assert mean < MEAN
     assert largest < LARGEST
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", originals.TINY)
+def test_the_fp16_plan_of_every_import_is_built(tmp_path: Path, name: str) -> None:
+    """By TensorRT for RTX, which compiles without a GPU."""
+    trt = pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx builds real plans")
+    torch.save(golden(name)[0], tmp_path / "w.pth")
+    spec = read_spec(import_model(tmp_path / "w.pth", tmp_path / "w.onnx").path)
+    # Eight pictures of four times the area would need more than the builder's 2 GB of workspace.
+    built = build_plan(trt, graph_for(spec, "fp16"), profile_for(spec, batch=1))
+    kind, shape = built.tensors["ab"]
+    assert (kind, len(shape), shape[1]) == ("float", 4, 2)

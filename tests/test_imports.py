@@ -34,7 +34,7 @@ PUT_OFF = {
     "engine/cuda/device.py": {"pycuda.driver"},
     # an optional package
     "stream/sinks/virtualcam.py": {"pyvirtualcam"},
-    "engine/hub.py": {"huggingface_hub", "pooch", "requests"},
+    "engine/fetching.py": {"huggingface_hub", "pooch", "requests"},
     "stream/measure/metrics.py": {"prometheus_client", "prometheus_client.core"},
     "stream/measure/stats.py": {"resource"},
     "stream/stills/reader.py": {"pillow_heif"},

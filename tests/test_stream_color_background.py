@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.backend import Backend, Background
 from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.stream.color.asking import FIRST_LOOK
@@ -53,7 +53,7 @@ class Slow(Backend):
 
 
 @dataclass
-class Answer:
+class Answer(Background):
     looks: int
     size: tuple[int, ...]
     color: float

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kinemacolor.engine.backend import Backend
+from kinemacolor.engine.backend import Backend, Pending
 from kinemacolor.engine.inputs import Inputs
 from kinemacolor.engine.spec import ModelSpec
 from kinemacolor.stream.color.colorizer import Colorizer
@@ -269,7 +269,7 @@ class Sleeper(Backend):
 
 
 @dataclass
-class Sleeping:
+class Sleeping(Pending):
     seconds: float
     shape: tuple[int, ...]
 

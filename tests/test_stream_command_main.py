@@ -336,3 +336,53 @@ def test_the_sample_becomes_coloured_end_to_end(tmp_path: Path) -> None:
 def test_the_packaged_model_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("models", "list") == 0
     assert DEFAULT_MODEL in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no terminals of this kind")
+def test_a_terminal_that_is_gone_costs_no_film(folder: Path) -> None:
+    """With SIGHUP ignored, a whole film stayed .partial: a line could not be printed."""
+    media.write_clip(folder / "film.mkv", frames=40)
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        ["nohup", *command_line("film.mkv", *COLORIZE, "-o", "out.mkv")],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        stdin=subprocess.DEVNULL,
+    )
+    os.close(theirs)
+    os.close(ours)  # what is printed from here on is an I/O error
+    assert process.wait(timeout=60) == 0
+    assert len(media.read_frames(folder / "out.mkv")) == 40
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_a_hang_up_finishes_the_file(folder: Path) -> None:
+    """SIGHUP was a kill."""
+    media.write_clip(folder / "film.mkv", frames=10)
+    process = subprocess.Popen(
+        command_line("film.mkv", "--loop", *COLORIZE, "-o", "out.mkv", "--quiet"),
+        cwd=folder,
+        env=environment(),
+        stderr=subprocess.PIPE,
+    )
+    partial = folder / "out.partial.mkv"
+    while process.poll() is None and not (partial.exists() and partial.stat().st_size > 2000):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGHUP)
+    said = process.communicate(timeout=30)[1].decode()
+    assert (process.returncode, said) == (128 + signal.SIGHUP, "stopped\n")
+    assert len(media.read_frames(folder / "out.mkv")) > 0
+
+
+def test_a_source_that_breaks_off_is_an_exit_code(folder: Path) -> None:
+    """Of 960 frames 225 came: exit 0."""
+    media.truncated(media.write_clip(folder / "film.mkv", frames=50)).rename(folder / "part.mkv")
+    assert call("part.mkv", *COLORIZE, "-o", "out.mkv", "--report", "r.json", "--quiet") == 7
+    report = json.loads((folder / "r.json").read_text())
+    assert report["broken_off"]["promised_seconds"] == 2.0
+    assert report["frames_out"] == len(media.read_frames(folder / "out.mkv")) < 50
+    assert report["outputs"] == [
+        {"output": "out.mkv", "state": "whole", "cause": None, "files": []}
+    ]

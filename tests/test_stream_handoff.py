@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -215,3 +217,40 @@ def test_a_writer_goes_on_when_an_item_was_taken() -> None:
         group.start(produce)
         assert channel.take(SOON) == 1
         assert channel.take(SOON) == 2
+
+
+ENDED_BY_SIGNALS = """
+import os, signal, sys, time
+from kinemacolor.stream.handoff import Interrupts, on_interrupt
+
+interrupts = Interrupts(lambda number: sys.exit("too early"))
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, interrupts)
+with on_interrupt(lambda number: print("asked", number, flush=True)):
+    for name in sys.argv[1:]:
+        os.kill(os.getpid(), getattr(signal, name))
+        time.sleep(0.01)
+print("finished")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+@pytest.mark.parametrize(
+    ("names", "status", "printed"),
+    [
+        (("SIGINT",), 0, "asked 2\nfinished\n"),
+        (("SIGINT", "SIGINT"), 0, "asked 2\nfinished\n"),
+        (("SIGHUP", "SIGHUP"), 0, "asked 1\nfinished\n"),
+        (("SIGINT", "SIGINT", "SIGINT"), -2, "asked 2\n"),
+        (("SIGTERM", "SIGTERM", "SIGTERM"), -15, "asked 15\n"),
+    ],
+)
+def test_a_signal_asks_a_second_says_so_and_a_third_kills(
+    names: tuple[str, ...], status: int, printed: str
+) -> None:
+    """Two Ctrl-C within 200 ms lost a recording now and then."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED_BY_SIGNALS, *names], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (status, printed)
+    assert done.stderr.count("finishing the output") == (len(names) > 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import urllib.request
 from contextlib import closing
@@ -15,6 +16,7 @@ from kinemacolor.stream.measure.stats import Stats, Step
 from kinemacolor.stream.sources.open import open_source
 
 pytest.importorskip("prometheus_client")
+from kinemacolor.stream.measure import metrics as metrics_module
 from kinemacolor.stream.measure.metrics import Metrics
 
 
@@ -70,4 +72,19 @@ def test_a_taken_or_senseless_address_is_an_error() -> None:
             Metrics(address, Stats(), source=source)
     with pytest.raises(StreamError, match=r"expected \[HOST\]:PORT"):
         Metrics("everywhere", Stats(), source=source)
+    source.close()
+
+
+def test_silent_connections_end_and_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them used up the descriptors, and RTSP took no more viewers."""
+    monkeypatch.setattr(metrics_module, "TIMEOUT_SECONDS", 1.0)
+    source = open_source("test:64x48@25#1")
+    with Metrics(":0", Stats(), source=source) as metrics, contextlib.ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", metrics.port), timeout=10))
+            for _ in range(40)
+        ]
+        assert [client.recv(1) for client in silent] == [b""] * 40
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics", timeout=5) as page:
+            assert b"kinemacolor_fps" in page.read()
     source.close()

@@ -32,7 +32,7 @@ from tests.command import TIMEOUT_SECONDS, colorize, command_line, environment
 from tests.models import write_model
 
 # The film is big enough that a run takes seconds, and is stopped when this much is written.
-BYTES_WRITTEN = 60_000
+BYTES_WRITTEN = 200_000
 
 
 class Trouble(Exception):

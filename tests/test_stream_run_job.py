@@ -11,6 +11,10 @@ import pytest
 from kinemacolor.stream.errors import BadSink, BadSource
 from kinemacolor.stream.run.job import Job, plan_jobs
 
+from tests.command import kinemacolor
+from tests.media import write_clip
+from tests.models import write_model
+
 
 def make(folder: Path, *names: str) -> Path:
     for name in names:
@@ -121,3 +125,43 @@ def test_two_sources_never_write_one_file(tmp_path: Path) -> None:
     film = str(tmp_path / "a" / "film.mkv")
     with pytest.raises(BadSink, match="would both become"):
         plan_jobs([film, film])
+
+
+def test_one_output_is_not_given_twice(tmp_path: Path) -> None:
+    film = write_clip(tmp_path / "film.mkv", frames=2)
+    for one, other in (("a.mkv", "./a.mkv"), ("hls:live", "hls:./live")):
+        with pytest.raises(BadSink, match="is given twice"):
+            plan_jobs([str(film)], [one, other])
+    assert len(plan_jobs([str(film)], ["null:", "null:"])[0].sinks) == 2
+
+
+def test_standard_input_is_not_replaced_by_its_own_colours(tmp_path: Path) -> None:
+    """`kinemacolor - -y -o x.mp4 < x.mp4` replaced its own source."""
+    film = write_clip(tmp_path / "film.mkv", frames=2)
+    before = film.read_bytes()
+    with film.open("rb") as file:
+        done = kinemacolor("-", "-y", "-o", film, stdin=file)
+    assert done.returncode == 1
+    assert "output and source are the same file" in done.stderr
+    assert film.read_bytes() == before
+
+
+def test_a_folder_that_is_done_already_says_so(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    write_clip(films / "a.mkv", frames=2)
+    write_model(tmp_path / "tiny.onnx")
+    options = (
+        "--model",
+        tmp_path / "tiny.onnx",
+        "--backend",
+        "onnxruntime",
+        "-o",
+        tmp_path / "out",
+    )
+    assert kinemacolor(films, *options).returncode == 0
+    write_clip(films / "b.mkv", frames=2)
+    again = kinemacolor(films, *options)
+    assert again.returncode == 0
+    assert f"{tmp_path / 'out' / 'a.mkv'} is there already" in again.stderr
+    assert (tmp_path / "out" / "b.mkv").exists()

@@ -6,6 +6,7 @@ import errno
 import io
 import itertools
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
@@ -17,8 +18,9 @@ import pytest
 from kinemacolor.stream.errors import BadSink, SinkError, SinkExists
 from kinemacolor.stream.media import Sink
 from kinemacolor.stream.options import LiveOptions
+from kinemacolor.stream.sinks import film as film_module
 from kinemacolor.stream.sinks.encode import EncodeOptions
-from kinemacolor.stream.sinks.film import check_target
+from kinemacolor.stream.sinks.film import FilmSink, check_target
 from kinemacolor.stream.sinks.open import open_sink
 from kinemacolor.stream.sinks.y4m import Y4MSink
 from kinemacolor.stream.sources.open import open_source
@@ -351,3 +353,59 @@ def test_a_film_that_begins_again_goes_on_in_its_file(tmp_path: Path, sink: str)
     assert times == sorted(set(times))
     seconds = float((times[-1] - times[0]) * packets[0].time_base)
     assert seconds == pytest.approx(1.5, abs=0.3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system says where files are")
+def test_a_folder_that_is_moved_takes_the_film_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was noticed at the end, when the film could not have its name."""
+    monkeypatch.setattr(film_module, "LOOK_SECONDS", -1.0)
+    source = open_source(media.write_clip(tmp_path / "source.mkv", frames=4))
+    (tmp_path / "out").mkdir()
+    sink = open_sink(tmp_path / "out" / "film.mkv", source)
+    items = list(source)
+    sink.write(items[0])
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    for item in items[1:]:
+        sink.write(item)
+    sink.finish()
+    source.close()
+    assert len(media.read_frames(tmp_path / "elsewhere" / "film.mkv")) == 4
+    assert f"goes on in {tmp_path / 'elsewhere' / 'film.partial.mkv'}" in caplog.text
+    assert f"the whole film is {tmp_path / 'elsewhere' / 'film.mkv'}" in caplog.text
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system says where files are")
+def test_a_folder_that_is_removed_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film_module, "LOOK_SECONDS", -1.0)
+    source = open_source(media.write_clip(tmp_path / "source.mkv", frames=4))
+    (tmp_path / "out").mkdir()
+    sink = open_sink(tmp_path / "out" / "film.mkv", source)
+    items = list(source)
+    sink.write(items[0])
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(SinkError, match="was removed while it was written"):
+        sink.write(items[1])
+    assert sink.abandon(keep=True) is None
+    source.close()
+
+
+def test_a_recording_that_goes_on_begins_at_zero(tmp_path: Path) -> None:
+    source = open_source(media.write_clip(tmp_path / "source.mkv", frames=60))
+    for name in ("a.mkv", "a.mp4"):
+        path = tmp_path / name
+        sink = FilmSink(
+            path, source, options=EncodeOptions(codec="h264"), overwrite=False, from_zero=True
+        )
+        for number in range(50, 60):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            sink.write(frame)
+        sink.finish()
+        times = [float(time) for time in media.frame_times(path) if time is not None]
+        assert len(times) == 10
+        assert times[0] == pytest.approx(0, abs=0.1)
+    source.close()

@@ -19,7 +19,7 @@ import pytest
 from kinemacolor.stream.errors import BadSink, SinkError
 from kinemacolor.stream.options import LiveOptions
 from kinemacolor.stream.sinks.encode import EncodeOptions
-from kinemacolor.stream.sinks.mux import MuxSink
+from kinemacolor.stream.sinks.mux import MuxSink, open_hls_sink
 from kinemacolor.stream.sinks.open import open_sink
 from kinemacolor.stream.sources.open import open_source
 
@@ -238,3 +238,38 @@ def stream_start(path: Path, kind: str) -> float:
         stream = next(s for s in container.streams if s.type == kind)
         packet = next(packet for packet in container.demux(stream) if packet.pts is not None)
         return float(packet.pts * packet.time_base)
+
+
+def test_two_runs_do_not_write_into_one_hls_folder(tmp_path: Path) -> None:
+    source = open_source("test:64x48@25#1")
+    first = open_hls_sink(tmp_path / "live", source, options=EncodeOptions())
+    with pytest.raises(SinkError, match="another run writes into"):
+        open_hls_sink(tmp_path / "live", source, options=EncodeOptions(), overwrite=True)
+    first.abandon(keep=False)
+    open_hls_sink(tmp_path / "live", source, options=EncodeOptions(), overwrite=True).finish()
+    source.close()
+
+
+def test_segments_of_before_are_not_overwritten(tmp_path: Path) -> None:
+    """Without their playlist they were, and nobody had said --overwrite."""
+    (tmp_path / "segment-00003.ts").write_text("precious")
+    source = open_source("test:64x48@25#1")
+    with pytest.raises(SinkError, match=r"segment-00003\.ts exists"):
+        open_hls_sink(tmp_path, source, options=EncodeOptions())
+    source.close()
+
+
+def test_a_folder_with_a_percent_sign_holds_segments(tmp_path: Path) -> None:
+    """FFmpeg put the segment's number into the folder's name."""
+    folder = tmp_path / "100% sure"
+    source = open_source("test:64x48@25#1")
+    with pytest.raises(BadSink, match="choose a name without it"):
+        open_hls_sink(tmp_path / "100%03d", source, options=EncodeOptions())
+    sink = open_hls_sink(folder, source, options=EncodeOptions())
+    for frame in source:
+        sink.write(frame.reformat(format="yuv420p"))
+    sink.finish()
+    source.close()
+    assert (folder / "segment-00000.ts").stat().st_size > 0
+    with av.open(str(folder / "index.m3u8")) as played:
+        assert sum(1 for _ in played.decode(video=0)) == 25

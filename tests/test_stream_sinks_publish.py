@@ -18,17 +18,17 @@ from kinemacolor.stream.color.frames import plane_view
 from kinemacolor.stream.errors import BadSink, SinkError
 from kinemacolor.stream.measure.stats import Stats
 from kinemacolor.stream.options import LiveOptions
+from kinemacolor.stream.passwords import OF_VIEWERS
 from kinemacolor.stream.pipeline import run
 from kinemacolor.stream.rtsp import CannotServe, RtspServer
 from kinemacolor.stream.sinks.encode import EncodeOptions
 from kinemacolor.stream.sinks.open import open_sink
 from kinemacolor.stream.sinks.publish import (
-    PASSWORD,
-    PASSWORD_FILE,
     PublishSink,
     adts_config,
     credentials_for,
     open_serve_sink,
+    tls_for,
 )
 from kinemacolor.stream.sources.network import open_network_source
 from kinemacolor.stream.sources.open import open_source
@@ -133,6 +133,9 @@ def test_a_taken_port_and_a_codec_that_no_player_takes_are_errors() -> None:
     source.close()
 
 
+PASSWORD, PASSWORD_FILE = OF_VIEWERS, f"{OF_VIEWERS}_FILE"
+
+
 def test_the_password_comes_from_the_environment_or_a_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -151,6 +154,20 @@ def test_the_password_comes_from_the_environment_or_a_file(
     login = credentials_for("ann")
     assert login is not None
     assert login.password == "from the environment"
+
+
+def test_rtsps_needs_a_certificate_and_a_certificate_needs_rtsps(tmp_path: Path) -> None:
+    source = open_source("test:64x48@25#1")
+    with pytest.raises(SinkError, match="needs --tls-cert"):
+        open_serve_sink(parse_sink("rtsps://@:0/live"), source, options=EncodeOptions())
+    with pytest.raises(SinkError, match="No such file"):
+        tls_for(tmp_path / "none.pem", None)
+    (tmp_path / "bad.pem").write_text("no certificate")
+    with pytest.raises(SinkError, match="in PEM"):
+        tls_for(tmp_path / "bad.pem", None)
+    with pytest.raises(SinkError, match="needs --tls-cert"):
+        tls_for(None, tmp_path / "key.pem")
+    source.close()
 
 
 def test_adts_header_to_config() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import av
 import pytest
 from kinemacolor.stream.errors import BadSource, SourceNotFound
+from kinemacolor.stream.media import is_frame
 from kinemacolor.stream.options import LiveOptions
 from kinemacolor.stream.sources.film import ContainerSource
 from kinemacolor.stream.sources.open import open_source
@@ -417,3 +418,44 @@ def test_errors_are_of_the_package_and_of_the_builtin(tmp_path: Path) -> None:
     assert isinstance(caught.value, SourceNotFound)
     with pytest.raises(BadSource, match="is a folder"):
         open_source(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_a_film_that_breaks_off_says_how_much_was_promised(tmp_path: Path, suffix: str) -> None:
+    """Of 960 frames 225 came, and the run called it a success."""
+    codec = "ffv1" if suffix == ".mkv" else "mpeg4"
+    film = media.write_clip(tmp_path / f"film{suffix}", codec=codec, frames=60)
+    whole = open_source(film)
+    assert sum(map(is_frame, whole)) == 60
+    assert whole.broken_off is None
+    whole.close()
+    part = open_source(media.truncated(film))
+    came = sum(map(is_frame, part))
+    assert part.broken_off is not None
+    assert part.broken_off.promised_seconds > part.broken_off.seconds
+    assert part.broken_off.seconds == pytest.approx(came / 25, abs=0.1)
+    part.close()
+
+
+def test_a_film_that_is_overwritten_while_it_is_read_breaks_off(tmp_path: Path) -> None:
+    film = media.write_clip(tmp_path / "film.mp4", codec="mpeg4", frames=100, size=(640, 480))
+    source = open_source(film)
+    items = iter(source)
+    next(items)
+    os.truncate(film, film.stat().st_size // 2)
+    for _ in items:
+        pass
+    assert source.broken_off is not None
+    source.close()
+
+
+@pytest.mark.parametrize("audio", [(), "aac"])
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.mov", "a.ts", "a.avi"])
+def test_a_whole_film_is_not_broken_off(tmp_path: Path, name: str, audio: str) -> None:
+    codec = "mpeg4" if name == "a.avi" else "libx264"
+    film = media.write_clip(tmp_path / name, codec=codec, frames=50, audio=audio)
+    source = open_source(film)
+    for _ in source:
+        pass
+    assert source.broken_off is None
+    source.close()

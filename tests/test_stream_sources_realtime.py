@@ -75,3 +75,22 @@ def test_what_is_no_film_here_has_no_start(uri: str) -> None:
 def test_a_missing_film_is_said_so() -> None:
     with pytest.raises(SourceNotFound):
         open_source("nowhere.mkv", live=LiveOptions(realtime=True))
+
+
+def test_a_film_that_is_away_at_its_next_turn_is_tried_again(tmp_path: Path) -> None:
+    """A server's film that was copied over ended the run at its next turn."""
+    film = write_clip(tmp_path / "film.mkv", frames=5)
+    whole = film.read_bytes()
+    live = LiveOptions(realtime=True, loop=True)
+    source = open_source(film, live=live, duration_seconds=4.0)
+    film.write_bytes(whole[:100])  # half copied; the turn that is open has read its own
+    times, back = [], 0.0
+    for item in source:
+        assert isinstance(item, av.VideoFrame)
+        times.append(item.time or 0.0)
+        if len(times) == 12:  # held by now
+            film.write_bytes(whole)
+            back = times[-1]
+    source.close()
+    assert times == sorted(times)
+    assert sum(time > back for time in times) > 20

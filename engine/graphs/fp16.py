@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from kinemacolor.engine.errors import BadModel
 from kinemacolor.engine.graphs.edit import links, set_nodes
+from kinemacolor.engine.graphs.features import without_features
 from onnx import TensorProto, numpy_helper
 
 # Changes whenever the graph that comes out changes: part of every plan's key.
@@ -71,8 +72,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def unpack(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a new model with plain float32 weights, no constant nodes, a name on every node."""
-    plain = onnx.ModelProto()
-    plain.CopyFrom(model)
+    plain = without_features(model)
     _unpack_weights(plain.graph)
     _name_nodes(plain.graph)
     return plain

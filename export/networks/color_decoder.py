@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,10 +105,8 @@ class ColorDecoder(nn.Module):
             FeedForward(hidden, inner) for _ in range(layers)
         )
         self.decoder_norm = nn.LayerNorm(hidden)
-        self.color_embed = nn.Module()
-        self.color_embed.layers = nn.ModuleList(
-            [nn.Linear(hidden, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, out)]
-        )
+        layers_of_embedding = [nn.Linear(hidden, h) for h in (hidden, hidden, out)]
+        self.color_embed = nn.ModuleDict({"layers": nn.ModuleList(layers_of_embedding)})
 
     def forward(self, scales: list[Tensor]) -> Tensor:
         """scales: (N, C, h, w) each. Returns (N, queries, out)."""
@@ -134,8 +131,7 @@ class ColorDecoder(nn.Module):
             scale = i % len(scales)
             x = cross(x, features[scale], place=places[scale], own=own)
             x = forward(among(x, own=own))
-        layers: Any = self.color_embed.layers
-        first, second, last = layers
+        first, second, last = self.color_embed["layers"].children()
         x = torch.relu(first(self.decoder_norm(x)))
         return last(torch.relu(second(x)))
 

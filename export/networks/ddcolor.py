@@ -89,8 +89,7 @@ class Decoder(nn.Module):
                 Rise(plan.width, finest, half),
             ]
         )
-        self.last_shuf = nn.Module()
-        self.last_shuf.conv = nn.Sequential(nn.Conv2d(half, half * 16, 1))
+        self.last_shuf = nn.ModuleDict({"conv": nn.Sequential(nn.Conv2d(half, half * 16, 1))})
         self.color_decoder = ColorDecoder(
             (plan.width, plan.width, half),
             hidden=plan.hidden,
@@ -106,22 +105,19 @@ class DDColor(nn.Module):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
-        self.encoder = nn.Module()
-        self.encoder.arch = ConvNeXt(plan.depths, plan.channels)
+        self.encoder = nn.ModuleDict({"arch": ConvNeXt(plan.depths, plan.channels)})
         self.decoder = Decoder(plan)
         self.refine_net = nn.Sequential(nn.Sequential(nn.Conv2d(plan.queries + 3, 2, 1)))
 
     def forward(self, L: Tensor) -> Tensor:
         """L (N, 1, H, W) float32, 0..100. Returns ab (N, 2, H, W), CIELAB units."""
         picture = normalized(L)
-        encoder: Any = self.encoder
-        decoder: Any = self.decoder
-        features = encoder.arch(picture)
+        features = self.encoder["arch"](picture)
         scales = [features[-1]]
-        for rise, finer in zip(decoder.layers, features[-2::-1], strict=True):
+        for rise, finer in zip(self.decoder.layers, features[-2::-1], strict=True):
             scales.append(rise(scales[-1], finer))
-        pixels = torch.relu(decoder.last_shuf.conv(scales[-1]))  # (N, 16 C, H/4, W/4)
-        colors = decoder.color_decoder(scales[1:])  # (N, queries, C)
+        pixels = torch.relu(self.decoder.last_shuf["conv"](scales[-1]))  # (N, 16 C, H/4, W/4)
+        colors = self.decoder.color_decoder(scales[1:])  # (N, queries, C)
         return self._mix(colors, pixels, picture)
 
     def _mix(self, colors: Tensor, pixels: Tensor, picture: Tensor) -> Tensor:
@@ -130,7 +126,7 @@ class DDColor(nn.Module):
         Masks, shuffle and blur are linear, so the weights go through the queries first: two
         planes of full size are made instead of C and of one for each query.
         """
-        last: Any = self.refine_net[0][0]  # type: ignore[index]
+        last: Any = self.refine_net.get_submodule("0.0")
         weight = last.weight.flatten(1)  # (2, queries + 3)
         queries = colors.shape[1]
         mixed = weight[:, :queries] @ colors  # (N, 2, C)

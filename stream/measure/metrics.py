@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from kinemacolor.stream.errors import StreamError
 from kinemacolor.stream.measure.latency import Latency
 from kinemacolor.stream.measure.stats import Histogram, Stats
 from kinemacolor.stream.media import Source
+
+MAX_CONNECTIONS = 16
+TIMEOUT_SECONDS = 5.0  # for a whole request and its answer
 
 
 class Metrics:
@@ -25,7 +34,7 @@ class Metrics:
         self, address: str, stats: Stats, source: Source, latency: Latency | None = None
     ) -> None:
         try:
-            from prometheus_client import CollectorRegistry, start_http_server
+            from prometheus_client import CollectorRegistry, make_wsgi_app
         except ImportError as error:
             raise StreamError(
                 "--metrics needs prometheus_client: pip install 'kinemacolor[metrics]'"
@@ -37,12 +46,14 @@ class Metrics:
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)  # type: ignore[arg-type]  # anything with a `collect` is one
         try:
-            self._server, self._thread = start_http_server(
-                int(port), host or "127.0.0.1", registry=registry
-            )
+            host = host.strip("[]") or "127.0.0.1"
+            kind = _Server6 if ":" in host else _Server
+            self._server = make_server(host, int(port), make_wsgi_app(registry), kind, _Handler)
         except (OSError, OverflowError) as error:
             raise StreamError(f"cannot serve metrics at {address}: {error}") from error
         self.port: int = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics")
+        self._thread.start()
 
     def collect(self) -> Iterator[Any]:
         """Every counter as it stands, in Prometheus's names and units."""
@@ -105,3 +116,61 @@ class Metrics:
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
     """As Prometheus writes them: the bound in words, and all that is not above it."""
     return [("+Inf" if bound == math.inf else str(bound), n) for bound, n in histogram.cumulative()]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Serves each connection on a thread: so many at once, and each for so long.
+
+    Silent connections used up the process's descriptors, and the RTSP server took no more viewers.
+    """
+
+    daemon_threads = False  # closing the server joins them
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._begun: dict[socket.socket, float] = {}  # connections that are open
+        self._lock = threading.Lock()
+        super().__init__(*args, **options)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            is_full = len(self._begun) >= MAX_CONNECTIONS
+            if not is_full:
+                self._begun[request] = time.monotonic()
+        if is_full:
+            super().shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._begun.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Ends connections that take too long; called twice a second."""
+        self._hang_up(time.monotonic() - TIMEOUT_SECONDS)
+
+    def server_close(self) -> None:
+        self._hang_up(math.inf)
+        super().server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing of a client that has gone."""
+
+    def _hang_up(self, before: float) -> None:
+        with self._lock:
+            late = [request for request, begun in self._begun.items() if begun <= before]
+        for request in late:
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = TIMEOUT_SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keeps who asked for the counters out of the terminal."""

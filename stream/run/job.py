@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from kinemacolor.stream.address import (
     PICTURES,
+    Hls,
     ImageSequence,
     LocalFile,
     Pipe,
@@ -98,7 +100,7 @@ def plan_jobs(
     if not many:
         (only,) = found
         sink = parse_sink(output) if output is not None else _beside(only)
-        return [Job(only, (sink, *map(parse_sink, outputs[1:])))]
+        return [_alone(Job(only, (sink, *map(parse_sink, outputs[1:]))))]
     if len(outputs) > 1:
         raise BadSink(f"several outputs take one source, not {len(found)}")
     if output is None:
@@ -106,6 +108,28 @@ def plan_jobs(
     if output == "null:":
         return [Job(source, (parse_sink(output),)) for source in found]
     return _into_folder(found, output)
+
+
+def _alone(job: Job) -> Job:
+    """Returns the job, if no output is its source, or another output. Raises BadSink."""
+    places = [
+        sink.path if isinstance(sink, LocalFile) else sink.folder
+        for sink in job.sinks
+        if isinstance(sink, LocalFile | Hls)
+    ]
+    for number, place in enumerate(places):
+        if place.resolve() in (other.resolve() for other in places[:number]):
+            raise BadSink(f"{place} is given twice as an output")
+        if isinstance(job.source, Pipe) and _is_standard_input(place):
+            raise BadSink(f"output and source are the same file: {place} is standard input")
+    return job
+
+
+def _is_standard_input(path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(0), path.stat())
+    except OSError:  # closed, or nothing there yet
+        return False
 
 
 def _into_folder(sources: Sequence[SourceAddress], output: str) -> list[Job]:

@@ -36,6 +36,7 @@ class Report(TypedDict, total=False):
     packets_copied: int
     packets_damaged: int
     times_repaired: int
+    broken_off: dict[str, float]  # of a source that ended early: seconds and promised_seconds
     streams_left_out: list[str]
     cuts: list[int]  # frame numbers
     seconds: float
@@ -125,6 +126,8 @@ def make_report(
         "encoder": sink.description,
         "versions": versions(),
     }
+    if source.broken_off is not None:
+        report["broken_off"] = asdict(source.broken_off)
     if latency is not None:
         report.update(latency.report())  # type: ignore[typeddict-item]
     if source.live:
@@ -148,8 +151,8 @@ def unfinished_report(
 ) -> Report:
     """Of a source that came to nothing."""
     report: Report = {"source": str(job.source), "sink": str(job.sinks[0]), "ended": ended}
-    outcomes = outcomes or [Outcome(str(sink), ended, message) for sink in job.sinks]
-    report["outputs"] = [asdict(outcome) for outcome in outcomes]
+    if outcomes:
+        report["outputs"] = [asdict(outcome) for outcome in outcomes]
     if message is not None:
         report["error"] = message
     return report

@@ -110,7 +110,8 @@ def encoder_settings(encoder: str, options: EncodeOptions) -> dict[str, str]:
         case "libx264":
             return {"crf": crf, "preset": options.preset}
         case "libx265":
-            return {"crf": crf, "preset": options.preset, "x265-params": "log-level=error"}
+            quiet = {"x265-params": "log-level=error", "a53cc": "1"}  # captions, as x264 has them
+            return {"crf": crf, "preset": options.preset, **quiet}
         case "libsvtav1":
             return {"crf": str(round(options.crf * 63 / 51)), "preset": str(max(1, 12 - speed))}
         case "libvpx-vp9" | "libvpx":

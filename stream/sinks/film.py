@@ -56,6 +56,7 @@ class FilmSink(Sink):
                 partial.unlink()
                 raise
         self._partial: Path | None = partial  # until it has its name
+        self._was_moved = False
         self._identity = at.st_dev, at.st_ino
         self._looked = time.monotonic()
         self.pix_fmts, self.description = self._writer.pix_fmts, self._writer.description
@@ -100,6 +101,8 @@ class FilmSink(Sink):
             raise SinkError(
                 f"{self._path} cannot have its name ({error.strerror}): the whole film is {partial}"
             ) from error
+        if self._was_moved:
+            log.warning("the whole film is %s", self._path)
 
     def abandon(self, *, keep: bool) -> Path | None:
         partial, self._partial = self._partial, None
@@ -132,6 +135,7 @@ class FilmSink(Sink):
             return
         log.warning("%s was moved: the film goes on in %s", partial, found)
         self._partial, self._path = found, found.with_name(self._path.name)
+        self._was_moved = True
 
 
 def _take_name(path: Path) -> Path:

@@ -19,10 +19,12 @@ from kinemacolor.stream.media import Source, has_alpha, is_cover
 from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.sinks import encode, notes
 from kinemacolor.stream.sinks.matroska import set_aspect
+from kinemacolor.stream.sinks.mp4 import end_titles
 from kinemacolor.stream.sinks.packets import Onward, with_decode_times
 from kinemacolor.stream.sinks.remux import Copies, needs_tee, tee_url
 from kinemacolor.stream.sinks.words import last_words
 from kinemacolor.stream.sources.scan import order_of
+from kinemacolor.stream.sources.timeline import move
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class FilmWriter:
         self._waiting: list[Any] = []  # packets that came before the first frame
         self._onward = Onward()
         self._scales = self._is_hdr = False
+        self._zero = 0.0  # seconds that are taken off all times
 
     @property
     def is_begun(self) -> bool:
@@ -117,6 +120,8 @@ class FilmWriter:
         if self._copies is None:
             self._waiting.append(packet)
         elif not (self._source.live and self._onward.goes_back(packet)):
+            if self._zero:
+                move(packet, -self._zero)
             for ready in self._copies.retarget(packet):
                 self._container.mux_one(ready)
 
@@ -124,20 +129,37 @@ class FilmWriter:
         """Writes the trailer; first, unless told otherwise, the frames that the encoder holds."""
         try:
             if flush and self.is_begun:
-                self._mux(with_decode_times(self._stream.encode(None)))
-                for packet in self._copies.last() if self._copies else ():
-                    self._container.mux_one(packet)
+                self._mux(self._lengthened(with_decode_times(self._stream.encode(None))))
         finally:
             self._container.close()
+        if flush and self._kind in ("mp4", "mov", "ipod"):
+            end_titles(self._path)
         if flush and self._aspect is not None and not set_aspect(self._path, self._aspect):
             self._lose(f"pixel shape ({self._aspect}): no room for it in the file's head")
 
     def _mux(self, packets: Sequence[Any]) -> None:
         """Writes pictures; those without a duration get one, or MP4 would end before the last."""
         for packet in packets:
-            if not packet.duration and packet.time_base:
-                packet.duration = max(1, round(1 / (self._source.info.rate * packet.time_base)))
+            if self._zero:
+                move(packet, -self._zero)
+            packet.duration = packet.duration or self._step(packet)
             self._container.mux_one(packet)
+
+    def _lengthened(self, packets: Sequence[Any]) -> Sequence[Any]:
+        """Lets the last packet of an MP4 last to the end of the last picture.
+
+        FFmpeg 8 takes the end of a film from the packets since the last fragment began, which may
+        be amid B-frames: the picture that is shown last would lie behind the end.
+        """
+        if packets and "movflags" in self._container.options:
+            last = packets[-1]
+            end = max(p.pts + (p.duration or self._step(p)) for p in packets)
+            last.duration = end - last.pts
+        return packets
+
+    def _step(self, packet: Any) -> int:
+        """The usual time from one picture to the next, in a packet's ticks."""
+        return max(1, round(1 / (self._source.info.rate * packet.time_base)))
 
     def _begin(self, frame: av.VideoFrame) -> list[Any] | None:
         """Opens encoder and file. Returns the frame's packets where that had to encode it."""
@@ -147,6 +169,8 @@ class FilmWriter:
         self._stream = encode.add_video_stream(
             self._container, self._encoder, frame, source.info.rate, settings
         )
+        if self._kind == "avi":  # whose frames count from the first
+            self._zero = frame.time or 0.0
         order = source.info.field_order or order_of(frame)
         lost = notes.set_field_order(self._stream.codec_context, order, self._kind)
         if lost:
@@ -225,9 +249,14 @@ def open_container(path: Path, source: Source, *, from_zero: bool = False) -> An
     match path.suffix.lower():
         case ".mp4" | ".mov" | ".m4v":
             # Fragments until the trailer is written: whatever kills the process, it plays.
-            options["movflags"] = "+frag_keyframe+delay_moov+hybrid_fragmented+use_metadata_tags"
+            head = "empty_moov" if _has_late_streams(source) else "delay_moov"
+            options["movflags"] = f"+frag_keyframe+{head}+hybrid_fragmented+use_metadata_tags"
+            options["use_editlist"] = "1"
             options["frag_duration"] = str(int(_ON_DISK_SECONDS * av.time_base))
             options["movie_timescale"] = str(_common_ticks(source))
+        case ".avi":
+            # Its frames have numbers and no times: moved by half a frame, one would be put between.
+            options["avoid_negative_ts"] = "disabled"
         case ".mkv" | ".webm":
             # Sound may start before zero (an encoder's priming); moving it would move the film.
             options["avoid_negative_ts"] = "disabled"
@@ -244,6 +273,18 @@ def open_container(path: Path, source: Source, *, from_zero: bool = False) -> An
         raise BadSink(
             f"no container for {path.name}: use .mkv, .mp4, .mov, .webm or .ts"
         ) from error
+
+
+def _has_late_streams(source: Source) -> bool:
+    """Whether a stream's first packet may be minutes away, and the header can do without it.
+
+    FFmpeg would wait for it with all that is written. (AAC in ADTS has its header in its packets.)
+    """
+    streams = source.container.streams
+    return any(stream.type in _SPARSE for stream in streams) and all(
+        sound.codec_context.extradata or sound.codec_context.name != "aac"
+        for sound in streams.audio
+    )
 
 
 def _common_ticks(source: Source) -> int:

@@ -132,7 +132,13 @@ def _shaped(video: Element, aspect: Fraction) -> Element:
     parts = [e for e in _children(video.data) if e.id not in display]
     sizes = {e.id: int.from_bytes(e.data, "big") for e in parts if e.id in (_WIDTH, _HEIGHT)}
     width, height = sizes[_WIDTH], sizes[_HEIGHT]
-    shape = (_DISPLAY_WIDTH, round(width * aspect)), (_DISPLAY_HEIGHT, height)
+    whole = Fraction(width, height) * aspect
+    # The smallest size of exactly that shape in which no sample gets lost.
+    times = max(-(-width // whole.numerator), -(-height // whole.denominator))
+    shape = (
+        (_DISPLAY_WIDTH, times * whole.numerator),
+        (_DISPLAY_HEIGHT, times * whole.denominator),
+    )
     parts += [Element(i, n.to_bytes((n.bit_length() + 7) // 8, "big")) for i, n in shape]
     return Element(_VIDEO, b"".join(e.encoded() for e in parts))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO
 
 import av
 from kinemacolor.stream.address import Datagrams, TransportStream
-from kinemacolor.stream.errors import SinkError
+from kinemacolor.stream.errors import BadSink, SinkError
 from kinemacolor.stream.media import Item, Sink, Source, is_frame
 from kinemacolor.stream.options import EncodeOptions
 from kinemacolor.stream.sinks.live_encoder import KEY_SECONDS, LiveEncoder
@@ -46,6 +47,8 @@ def open_hls_sink(
 
     Raises SinkError: the folder holds a playlist already, or cannot be written.
     """
+    if re.search(r"%\d*d", str(folder)):  # there is no way to say it otherwise
+        raise BadSink(f"FFmpeg puts numbers where %d is in {folder}: choose a name without it")
     playlist = folder / PLAYLIST
     for old in () if overwrite else (playlist, *sorted(folder.glob("segment-*.ts"))[:1]):
         if old.exists():
@@ -55,8 +58,7 @@ def open_hls_sink(
     except OSError as error:
         raise SinkError(f"cannot make the folder {folder}: {error.strerror}") from error
     layout = _LIVE_HLS if source.live else _WHOLE_HLS
-    pattern = str(folder).replace("%", "%%")  # FFmpeg counts where a % is
-    layout = layout | {"hls_segment_filename": f"{pattern}/segment-%05d.ts"}
+    layout = layout | {"hls_segment_filename": str(folder / "segment-%05d.ts")}
     name = str(playlist)
     files = _Files(folder)
     try:

@@ -27,8 +27,10 @@ _CODES: dict[str, int] = {"tff": 4, "bff": 5}  # AV_FIELD_TB and _BT, as FFmpeg 
 _CAPTIONED = ("libx264", "libx265", "mpeg2video", "h264_nvenc", "hevc_nvenc")
 # Encoders whose planes of alpha FFmpeg writes and reads; libvpx's only in Matroska.
 _ALPHA = {"prores_ks": None, "ffv1": None, "utvideo": None, "libvpx-vp9": ("matroska", "webm")}
-# Codecs without a word for full range; Matroska has one for all.
-_LIMITED = ("mpeg4", "mpeg2video", "mpeg1video", "prores_ks", "dnxhd", "libvpx", "utvideo")
+# Codecs without a word for full range, which Matroska has for them; and those whose decoders take
+# limited range for granted.
+_SILENT = ("mpeg4", "libvpx", "utvideo")
+_LIMITED = ("mpeg2video", "mpeg1video", "prores_ks", "dnxhd")
 _FIXED = 50_000  # units of a chromaticity in SMPTE ST 2086
 _CANDELA = 10_000  # units of a luminance
 
@@ -41,14 +43,16 @@ def keeps_alpha(encoder: str, container: str) -> bool:
 
 def says_full_range(encoder: str, container: str) -> bool:
     """Whether a player is told that luma runs from 0 to the highest code."""
+    if encoder in _LIMITED:
+        return False
     if container in ("matroska", "webm"):
         return True
-    return encoder not in _LIMITED and not (encoder == "ffv1" and container != "mp4")
+    return encoder not in _SILENT and not (encoder == "ffv1" and container != "mp4")
 
 
 def loses_aspect(encoder: str, container: str) -> bool:
     """Whether neither codec nor container can say that pixels are not square."""
-    codec = encoder in ("libx264", "libx265", "mpeg2video", "mpeg4", "ffv1", "prores_ks", "dnxhd")
+    codec = encoder in ("libx264", "libx265", "mpeg2video", "mpeg4")
     return not codec and container not in ("mov", "mp4", "ipod", "matroska", "webm")
 
 

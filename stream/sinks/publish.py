@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 from collections.abc import Collection
 from functools import partial
@@ -16,6 +15,7 @@ from kinemacolor.stream.address import RtspServer as ServerAddress
 from kinemacolor.stream.errors import SinkError
 from kinemacolor.stream.media import Item, Sink, Source, is_frame
 from kinemacolor.stream.options import EncodeOptions
+from kinemacolor.stream.passwords import OF_VIEWERS, read_password
 from kinemacolor.stream.rtmp.uplink import RtmpUplink
 from kinemacolor.stream.rtsp import Credentials, RtspServer
 from kinemacolor.stream.rtsp.publisher import Publisher
@@ -28,7 +28,6 @@ from kinemacolor.stream.sinks.sound import AacEncoder
 
 log = logging.getLogger(__name__)
 
-PASSWORD, PASSWORD_FILE = "KINEMACOLOR_PASSWORD", "KINEMACOLOR_PASSWORD_FILE"
 # What travels to viewers as it comes, by FFmpeg's names.
 SOUNDS: dict[str, AudioCodec] = {
     "aac": "aac",
@@ -50,14 +49,9 @@ def credentials_for(user: str | None) -> Credentials | None:
     """
     if user is None:
         return None
-    password = os.environ.get(PASSWORD, "")
-    if not password and (name := os.environ.get(PASSWORD_FILE)):
-        try:
-            password = Path(name).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise SinkError(f"cannot read {name}: {error.strerror}") from error
+    password = read_password(OF_VIEWERS)
     if not password:
-        raise SinkError(f"no password for {user}: set {PASSWORD}, or {PASSWORD_FILE} to a file")
+        raise SinkError(f"no password for {user}: set {OF_VIEWERS}, or {OF_VIEWERS}_FILE to a file")
     return Credentials(user, password)
 
 

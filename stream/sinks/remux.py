@@ -62,7 +62,6 @@ class Copies:
         self._covers = covers or {}
         self._kind = kind or target.format.name
         self._rewritten: dict[int, Pcm] = {}
-        self._ends: dict[int, tuple[int, Any]] = {}  # of the last title of each text track
         self.left_out: list[str] = []  # in words, for the log and the report
         self._streams: dict[int, Any] = {}
         self._filters: dict[int, BitStreamFilterContext] = {}
@@ -86,8 +85,6 @@ class Copies:
         copy = self._streams.get(stream.index)
         if copy is None or (copy.name == "mov_text" and bytes(packet) == _NO_TEXT):
             return []
-        if copy.name == "mov_text" and packet.pts is not None and self._kind in _MP4:
-            self._ends[stream.index] = packet.pts + (packet.duration or 0), packet.time_base
         if stream.index in self._rewritten:
             return self._rewritten[stream.index].packets(packet, copy)
         if self._strip_adts and stream.type == "audio" and has_adts_header(stream, packet):
@@ -98,21 +95,6 @@ class Copies:
             packets = [packet]
         for ready in packets:
             ready.stream = copy
-        return packets
-
-    def last(self) -> list[Any]:
-        """Returns what ends the tracks.
-
-        MP4's muxer ends a text track with an empty title, which it takes to be as long as the
-        one before, unless there is one of no length already.
-        """
-        packets = []
-        for index, (end, time_base) in self._ends.items():
-            packet = av.Packet(_NO_TEXT)
-            packet.pts = packet.dts = end
-            packet.duration, packet.time_base = 0, time_base
-            packet.stream = self._streams[index]
-            packets.append(packet)
         return packets
 
     def _add(self, stream: Any, source: Any, target: Any) -> Any | None:

@@ -10,6 +10,7 @@ import av
 from kinemacolor.stream.errors import SinkError
 from kinemacolor.stream.media import Item, Sink, Source, is_frame
 from kinemacolor.stream.sinks.words import errors_in_words
+from kinemacolor.stream.sources.scan import order_of
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +82,9 @@ class Y4MSink(Sink):
         chroma = {"420p": "420mpeg2"}.get(
             layout + depth, layout if depth == "p" else layout + depth
         )
+        scan = {"progressive": "Ip", "tff": "It", "bff": "Ib"}[order_of(frame)]
         words = [
-            f"YUV4MPEG2 W{frame.width} H{frame.height} F{rate.numerator}:{rate.denominator} Ip",
+            f"YUV4MPEG2 W{frame.width} H{frame.height} F{rate.numerator}:{rate.denominator} {scan}",
             f"A{aspect.numerator}:{aspect.denominator}" if aspect else "A0:0",
             f"C{chroma}",
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import struct
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -14,7 +15,7 @@ from av.format import Flags
 from av.sidedata.sidedata import Type
 from kinemacolor.stream.color.carrier import notes_of
 from kinemacolor.stream.errors import BadSource, SourceError
-from kinemacolor.stream.media import Item, Source, SourceInfo, is_cover
+from kinemacolor.stream.media import BrokenOff, Item, Source, SourceInfo, is_cover, is_frame
 from kinemacolor.stream.sources.filtering import Filtering
 from kinemacolor.stream.sources.timeline import Timeline
 
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 _MOST_FPS = 240
 # Frames without a time that wait for one with a time; a raw stream has none at all.
 _MOST_EARLY = 32
+# Containers that say how long a film is, by FFmpeg's names, and what may be missing at its end.
+_PROMISING = frozenset(("mov", "matroska", "avi", "flv", "asf", "mxf", "mpegts", "mpeg"))
+_SLACK_SECONDS, _ESTIMATE_SLACK_SECONDS = 0.3, 2.0
 _WITHOUT_INDEX = frozenset(("mpegts", "mpeg"))
 _EARLIER_SECONDS = (2.0, 12.0, 60.0, float("inf"))
 
@@ -90,12 +94,15 @@ class ContainerSource(Source):
             field_order=filtered.order if filtered else None,
         )
         self._last_pts: int | None = None
+        self._promised, self._promises_all = _promised_end(self.video, container)
+        self._ends: dict[int, float] = {}  # of the streams, in seconds
+        self._period = 1 / _rate(self.video)
 
     def __iter__(self) -> Iterator[Item]:
         if self._skips and self._seekable:
             self._seek()
         inside = False
-        items = self._timed(Timeline.of(self.container).lay(self._packets()))
+        items = self._noted(self._timed(Timeline.of(self.container).lay(self._packets())))
         for item in items if self._filters is None else self._filters.of(items):
             seconds = _seconds(item)
             if not isinstance(item, av.VideoFrame):
@@ -260,14 +267,33 @@ class ContainerSource(Source):
             log.warning(
                 "%s: %d pictures were damaged and are patched", self.info.name, self.patched
             )
-        wanted, last = self.info.duration_seconds, self._last_pts
-        if wanted is None or last is None or self._skips or self._end is not None:
+        if self._skips or self._end is not None:
             return
-        seconds = float((last - (self.video.start_time or 0)) * self.info.time_base)
-        if seconds < wanted - max(2.0, 0.02 * wanted):
+        came, promised = self._ends_at(), self._promised
+        is_estimate = self.container.format.name in _WITHOUT_INDEX
+        slack = _ESTIMATE_SLACK_SECONDS if is_estimate else _SLACK_SECONDS
+        if promised is not None and came < promised - max(slack, float(5 * self._period)):
+            self.broken_off = BrokenOff(round(came, 3), round(promised, 3))
             log.warning(
-                "%s breaks off at %.1f s; it should be %.1f s long", self.info.name, seconds, wanted
+                "%s breaks off at %.1f s; it should be %.1f s long", self.info.name, came, promised
             )
+
+    def _ends_at(self) -> float:
+        """The end of what came of the streams that the container's length speaks of, in seconds."""
+        return max((end for end in self._ends.values()), default=0.0)
+
+    def _noted(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Passes everything on, and notes where each stream has come to."""
+        for item in items:
+            if is_frame(item):
+                stream, period = self.video.index, self._period
+            else:
+                stream, period = item.stream_index, Fraction(0)
+            if item.pts is not None and item.time_base and (period or self._promises_all):
+                length = item.duration or period / item.time_base
+                end = float((item.pts + length) * item.time_base)
+                self._ends[stream] = max(end, self._ends.get(stream, 0.0))
+            yield item
 
     def _give_time(self, frame: av.VideoFrame) -> None:
         """Makes times present and rising, since no container takes others."""
@@ -296,7 +322,7 @@ def _seconds(item: Item) -> float | None:
 
 
 def _film_in(name: str, container: Any, *, seekable: bool) -> Any:
-    """Finds the film of a container, or its default one. Raises BadSource."""
+    """Finds the first film of a container. Raises BadSource."""
     pictures = films_in(container)
     if not pictures:
         raise BadSource(f"{name} has no video stream (it holds {kinds_in(container)})")
@@ -310,13 +336,45 @@ def _film_in(name: str, container: Any, *, seekable: bool) -> Any:
                 " give the file itself, or write it with -movflags +faststart"
             )
         raise BadSource(f"{name}: the video stream has no picture size; the file is damaged")
+    default = av.stream.Disposition.default
+    shown = next((s for s in pictures if s.disposition & default), pictures[0])
+    if shown is not pictures[0]:
+        log.warning(
+            "%s holds %d pictures: the first is coloured; the default one, stream %d, is copied",
+            *(name, len(pictures), shown.index),
+        )
     return pictures[0]
 
 
 def films_in(container: Any) -> list[Any]:
-    """The films in a container, the one first that a player would show: the default one."""
-    films = [stream for stream in container.streams.video if not is_cover(stream)]
-    return sorted(films, key=lambda s: not s.disposition & av.stream.Disposition.default)
+    """The films in a container: its pictures but for covers."""
+    return [stream for stream in container.streams.video if not is_cover(stream)]
+
+
+def _promised_end(video: Any, container: Any) -> tuple[float | None, bool]:
+    """Returns when a film ends by its container's word, and whether that is said of all streams.
+
+    None where the container says nothing: FFmpeg then guesses from sizes and bit rates.
+    """
+    names = set(container.format.name.split(","))
+    whole = None if not container.duration else container.duration / av.time_base
+    if not names & _PROMISING or whole is None:
+        return None, False
+    begin = (container.start_time or 0) / av.time_base
+    end = begin + whole
+    tagged = _seconds_of(video.metadata.get("DURATION", ""))
+    if tagged:  # Matroska, by FFmpeg and MKVToolNix: the end of the stream's last packet
+        return min(tagged, end), False
+    if video.duration and video.time_base and "mov" in names:
+        start = (video.start_time or 0) * video.time_base
+        return min(float(start + video.duration * video.time_base), end), False
+    return end, True
+
+
+def _seconds_of(text: str) -> float | None:
+    """00:01:30.500000000 in seconds; None for anything else."""
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", text.strip())
+    return match and 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
 
 
 def kinds_in(container: Any) -> str:

@@ -1,4 +1,4 @@
-"""What FFmpeg does to a film before it is coloured: deinterlace, inverse telecine, flags."""
+"""What FFmpeg's filters do to a film before it is coloured."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from kinemacolor.stream.address import NetworkStream
 from kinemacolor.stream.errors import SourceError
 from kinemacolor.stream.handoff import Stop
 from kinemacolor.stream.media import Source
+from kinemacolor.stream.passwords import with_password
 from kinemacolor.stream.sources.connection import Backoff, reason_of
 from kinemacolor.stream.sources.film import ContainerSource
 from kinemacolor.stream.sources.reconnecting import ReconnectingSource
@@ -105,12 +106,22 @@ def _connect(address: NetworkStream) -> Any:
             # A burst of key frame packets must fit; and the reader must not block for ever.
             options |= {"buffer_size": str(1 << 21), "fifo_size": str(1 << 16)}
             options |= {"overrun_nonfatal": "1"}
-    return av.open(
-        address.url,
-        options=options,
-        timeout=(OPEN_SECONDS, read_seconds),
-        metadata_errors="replace",
-    )
+    begun = time.monotonic()
+    try:
+        return av.open(
+            with_password(address.url),
+            options=options,
+            timeout=(OPEN_SECONDS, read_seconds),
+            metadata_errors="replace",
+        )
+    except av.error.InvalidDataError as error:
+        if not address.scheme.startswith("rtsp"):
+            raise
+        # FFmpeg's RTSP calls silence, a closed connection and nonsense "invalid data".
+        if time.monotonic() - begun > OPEN_SECONDS - 1:
+            why = f"it took the connection and said nothing within {OPEN_SECONDS:g} s"
+            raise TimeoutError(errno.ETIMEDOUT, why) from error
+        raise ConnectionError(errno.EPROTO, "it gave no answer, or none that is RTSP") from error
 
 
 def _said(error: BaseException) -> str:

@@ -18,9 +18,8 @@ from kinemacolor.engine.cuda.driver import NoGpu, find_gpu, missing_library, use
 from kinemacolor.engine.errors import EngineError
 from kinemacolor.stream.address import file_url
 from kinemacolor.stream.errors import BadSource, SourceNotFound
-from kinemacolor.stream.media import is_cover
 from kinemacolor.stream.sinks.encode import hardware_encoder
-from kinemacolor.stream.sources.film import ContainerSource
+from kinemacolor.stream.sources.film import ContainerSource, films_in
 
 # What a film says it is, and what NVDEC makes of it. PyAV 18.1 lets nobody reach the surfaces of
 # other layouts (VideoPlane.__dlpack__ knows nv12, p010le and p016le).
@@ -64,7 +63,7 @@ def why_not(path: str | Path, *, device: int = 0) -> str | None:
         return missing
     try:
         with _open(name, device) as container:
-            video = next(stream for stream in container.streams.video if not is_cover(stream))
+            video = films_in(container)[0]
             if not video.codec_context.is_hwaccel:
                 return f"NVDEC does not decode {video.codec_context.name}"
             frame = next(container.decode(video), None)
@@ -96,7 +95,7 @@ def open_cuda_source(
     except _ERRORS as error:
         reason = _reason(error, device, "NVDEC")
         raise BadSource(f"--hwaccel cuda cannot open {name}: {reason}") from error
-    context = next((s.codec_context for s in container.streams.video if not is_cover(s)), None)
+    context = next((film.codec_context for film in films_in(container)), None)
     if context is not None and not context.is_hwaccel:  # PyAV would decode it in software
         container.close()
         raise BadSource(f"NVDEC does not decode {context.name}: leave --hwaccel out")
@@ -151,7 +150,7 @@ def _existing(path: str | Path) -> str:
 def _look_into(name: str) -> _Film | None:
     """Finds the film that `ContainerSource` would take; None where it cannot be decoded."""
     with av.open(file_url(name), metadata_errors="replace") as container:
-        films = [stream for stream in container.streams.video if not is_cover(stream)]
+        films = films_in(container)
         context = films[0].codec_context if films else None
         if context is None:
             return None

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from time import monotonic
 
+import av
+import av.error
+from kinemacolor.stream.errors import SourceError
 from kinemacolor.stream.media import Item, Source, is_frame
 from kinemacolor.stream.sources.clock import TIME_BASE
+from kinemacolor.stream.sources.slate import held_frame
+
+log = logging.getLogger(__name__)
 
 # A clock that is further behind has stood still (a laptop that slept): go on from here.
 _BEHIND_SECONDS = 2.0
+# A film that is away at its next turn is looked for once a second.
+HOLD_STEP_SECONDS, HELD_FRAMES = 0.2, 5
 
 
 class RealtimeSource(Source):
@@ -38,30 +47,71 @@ class RealtimeSource(Source):
         self.info = self._film.info
         self.container, self.video = self._film.container, self._film.video
         self._clock = FilmClock()
+        self._was_away = False
 
     def now(self) -> float:
         return self._clock.now()
 
     def __iter__(self) -> Iterator[Item]:
         start = 0.0  # of the film in this turn
+        last: av.VideoFrame | None = None
         while True:
             end = begin = start
-            for item in self._film:
-                seconds = start + _seconds(item)
-                if is_frame(item):
-                    # Sound goes along: a decoder gives a picture later than its packet's turn.
-                    if self._end is not None and seconds >= self._end:
-                        return
-                    self._clock.wait_until(seconds)
-                end = max(end, seconds + self._length(item))
-                yield self._moved(item, start)
+            try:
+                for item in self._film:
+                    seconds = start + _seconds(item)
+                    if is_frame(item):
+                        # Sound goes along: a decoder gives a picture later than its packet's turn.
+                        if self._is_over(seconds):
+                            return
+                        self._clock.wait_until(seconds)
+                        last = item
+                    end = max(end, seconds + self._length(item))
+                    yield self._moved(item, start)
+            except SourceError as error:
+                if not self._loop or last is None:
+                    raise
+                log.warning("%s; trying again", error)
             self.display_matrix = self._film.display_matrix
-            if not self._loop or end == begin:
+            self.broken_off = self._film.broken_off
+            if not self._loop or last is None:
                 return
-            start = end
             if self._film is not self._first:
                 self._film.close()
-            self._film = self._next_film()
+                self._film = self._first
+            if end == begin:  # half copied: what opens and holds nothing
+                yield from self._hold(last, end)
+            yield from self._open_again(last, end)
+            if self._is_over(self.now()):
+                return
+            start = max(end, self.now()) if self._was_away or end == begin else end
+
+    def _open_again(self, last: av.VideoFrame, end: float) -> Iterator[Item]:
+        """Opens the film for its next turn; holds its last frame while that is not to be had."""
+        begun, self._was_away = monotonic(), False
+        while True:
+            try:
+                self._film = self._next_film()
+                break
+            except (SourceError, OSError, av.error.FFmpegError) as error:
+                if not self._was_away:
+                    log.warning("%s; the last frame is held until it is there", error)
+                self._was_away = True
+            yield from self._hold(last, end)
+            if self._clock.is_stopped or self._is_over(self.now()):
+                return
+        if self._was_away:
+            log.warning("%s: back after %.1f s", self.info.name, monotonic() - begun)
+
+    def _hold(self, last: av.VideoFrame, end: float) -> Iterator[Item]:
+        for _ in range(HELD_FRAMES):
+            self._clock.wait_until(max(end, self.now() + HOLD_STEP_SECONDS))
+            if self._clock.is_stopped or self._is_over(self.now()):
+                return
+            yield held_frame(last, round(self.now() / TIME_BASE))
+
+    def _is_over(self, seconds: float) -> bool:
+        return self._end is not None and seconds >= self._end
 
     def close(self) -> None:
         self._clock.stop()
@@ -107,6 +157,10 @@ class FilmClock:
         if self._zero is None or self.now() - seconds > _BEHIND_SECONDS:
             self._zero = monotonic() - seconds
         self._stopped.wait(max(0.0, seconds - self.now()))
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped.is_set()
 
     def stop(self) -> None:
         self._stopped.set()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-FRAMES = 36  # that are looked at
+FRAMES = 24  # that are looked at
 # AVFieldOrder of libavcodec, of the field that is shown first; FFmpeg writes 4 and 5 for frames.
 _ORDERS: dict[int, FieldOrder] = {2: "tff", 4: "tff", 3: "bff", 5: "bff"}
 # As in FFmpeg's idet: how much better one order of fields must fit than the other, and than none.

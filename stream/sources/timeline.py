@@ -16,8 +16,10 @@ log = logging.getLogger(__name__)
 GAP_SECONDS = 10.0
 # Packets that are looked at, after the first that jumped, to find where the other streams jump.
 LOOK_AHEAD = 600
-# Sound of two parts may overlap for so long.
-OVERLAP_SECONDS = 0.1
+# Beyond a rounded tick, the picture of the second part waits for the end of the first one's sound.
+OVERLAP_SECONDS = 0.001
+# A stream joins the others' part where it would begin no more than so long before its own end.
+EARLY_SECONDS = 0.2
 # Pictures of a restarted clock after which the first one to be shown has certainly come.
 SETTLED = 8
 
@@ -88,7 +90,7 @@ class Timeline:
             return False
         newest = len(self._shifts) - 1
         late = time + self._shifts[newest] - track.end
-        if track.epoch < newest and -2 * OVERLAP_SECONDS <= late < GAP_SECONDS:
+        if track.epoch < newest and -EARLY_SECONDS <= late < GAP_SECONDS:
             track.epoch, track.last = newest, None  # where the other streams are by now
             return False
         return True
