@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ def colorize(
 
     def reopen(seconds: float) -> Iterator[HostCanvas]:
         painter = HostPainter()
-        for frame in clip.frames[round(seconds * 25) :]:
+        for frame in clip.frames[max(0, math.ceil(seconds * 25)) :]:
             yield painter.look(frame, network.spec)
 
     stage = None
@@ -276,11 +277,9 @@ class Bench:
         short = Clip(clip.name, clip.pictures[:40])
         found, _, _ = colorize(short, self.network, [Reference(others[0].pictures[0])])
         alone, _, _ = colorize(short, self.network)
+        every = range(0, len(alone), 6)
         own, network = (
-            float(
-                np.mean([error(p[i], short.pictures[i]) for i in range(0, len(short.pictures), 6)])
-            )
-            for p in (found, alone)
+            float(np.mean([error(p[i], short.pictures[i]) for i in every])) for p in (found, alone)
         )
         self.note("unrelated", clip, 0.3, of=others[0].name, worse=own - network)
 

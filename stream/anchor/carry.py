@@ -177,7 +177,9 @@ class Tracker:
         around = cv2.blur(way * hold[..., None], AROUND) / (near + 1e-3)[..., None]
         gap = cv2.absdiff(follow(known.half, self.half + around), sight.L)
         misfit = cv2.blur(gap / sight.tolerance, (7, 7))
-        found = (misfit < FITS) & (near > 0.05) & (hold < 0.95)
+        # Not up to the edge of what covers it, where flow and L mix both.
+        fits = cv2.erode((misfit < FITS).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        found = fits & (near > 0.05) & (hold < 0.95)
         way = np.where((found & (hold < 0.5))[..., None], around, way)
         return way, np.where(found, np.minimum(hold + np.float32(FINDS_PER_FRAME), 1), hold)
 

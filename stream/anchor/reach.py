@@ -21,10 +21,10 @@ ROWS = 160  # of the grid on which heat spreads
 SMOOTH = 1.0  # grid points: texture finer than that is no edge
 EDGE = 1.3  # L from one grid point to the next, at which heat is held back
 UNLIKE, UNLIKE_STEP = 5.5, 0.8  # distance of descriptions at which a cell shows another thing
-SHADING = 7.0  # L, by which one thing's light and shade may differ from the hint's place
-LEAK, LEAK_ELSEWHERE = 1e-4, 4e-3  # on things like the hint's own, and on others
+SHADING = 16.0  # L, by which one thing's light and shade may differ from the hint's place
+LEAK, LEAK_ELSEWHERE = 6e-5, 2.5e-3  # on things like the hint's own, and on others
 STRONG = 10.0
-STEPS = 300
+STEPS = 400
 WARM = (0.12, 0.4)  # heat at which a point begins to take the colour, and takes all of it
 SPOT = 0.04  # of the picture's height: the radius of a spot
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from kinemacolor.engine.backend import Pending
 from kinemacolor.engine.inputs import Inputs
 from kinemacolor.stream.anchor.anchors import Anchors, Glimpse, Source, carry_back
@@ -41,11 +42,13 @@ class Timing:
     Attributes:
         first: number of the first frame that comes.
         period_seconds: from one frame to the next.
+        offset_seconds: what is added to a frame's own time to have its time in the film.
         reopen: yields the film's frames from a time on; None: none can be had before it comes.
     """
 
     first: int = 0
     period_seconds: float = 0.04
+    offset_seconds: float = 0.0
     reopen: Callable[[float], Iterator[HostCanvas]] | None = None
 
 
@@ -89,7 +92,7 @@ class Stage:
         timing: Timing = Timing(),
     ) -> None:
         self.given, self._eyes, self._own_eyes = list(given), eyes, own_eyes
-        self._strength, self._cuts, self._timing = strength, cuts, timing
+        self._strength, self._cuts, self._timing = np.float32(strength), cuts, timing
         self._frame = timing.first - 1
         self._anchors: Anchors | None = None
         self._waiting = dict(enumerate(self.given))  # by number
@@ -113,7 +116,7 @@ class Stage:
         if self._anchors is None:
             self._learn_free(canvas)
         if self._anchors is None or self._anchors.size != L.shape:
-            self._anchors = Anchors(*L.shape, cuts=self._cuts, strength=self._strength)
+            self._anchors = Anchors(*L.shape, cuts=self._cuts, strength=float(self._strength))
         self._take_due(canvas, L)
         source, lesson = self._sources.pop(self._frame, (None, None))
         glimpse = self._anchors.look(L, source, self._later.pop(self._frame, ()))
@@ -152,7 +155,8 @@ class Stage:
         for number, share in shares.items():
             self.given[number].count(seen.frame, share)
         if seen.exact is not None:
-            return painted, seen.exact
+            colors, sure = seen.exact
+            return painted, (colors, sure * self._strength)
         return painted, None if firm is None else (painted, firm)
 
     def report(self) -> dict[str, Any]:
@@ -179,7 +183,8 @@ class Stage:
 
     def _take_due(self, canvas: HostCanvas, L: Plane) -> None:
         """Learns what belongs to this frame, and to those that can be carried back to it."""
-        seconds, period = canvas.frame.time or 0.0, self._timing.period_seconds
+        period = self._timing.period_seconds
+        seconds = (canvas.frame.time or 0.0) + self._timing.offset_seconds
         due = [
             (ahead, number)
             for number, given in self._waiting.items()
@@ -224,7 +229,8 @@ class Stage:
         assert self._timing.reopen is not None
         planes: list[Plane] = []
         canvas: HostCanvas | None = None
-        for canvas in self._timing.reopen(seconds):
+        # Half a frame earlier: times are rounded to ticks.
+        for canvas in self._timing.reopen(seconds - self._timing.period_seconds / 2):
             planes.append(lightness_of(canvas))
             if len(planes) > ahead or planes[-1].shape != planes[0].shape:
                 break

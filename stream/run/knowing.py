@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
 
+import av
 from kinemacolor.engine.backend import Backend
 from kinemacolor.engine.load import load
 from kinemacolor.stream.address import LocalFile
@@ -62,6 +63,7 @@ def open_stage(
         timing = Timing(
             first=round(options.span.start_seconds * rate),
             period_seconds=float(1 / rate),
+            offset_seconds=_offset(options, source),
             reopen=_reopener(job, source, network),
         )
         yield Stage(
@@ -72,6 +74,15 @@ def open_stage(
             cuts=known_cuts(options, source),
             timing=timing,
         )
+
+
+def _offset(options: Options, source: Source) -> float:
+    """What is added to a frame's time to have its time in the film."""
+    span = options.span
+    if span.start_seconds > 0 and not span.copy_times:
+        return span.start_seconds
+    begins = 0 if source.container is None else source.container.start_time
+    return -(begins or 0) / av.time_base
 
 
 def check_readable(references: Sequence[Reference], source: Source) -> None:
