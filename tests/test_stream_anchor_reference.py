@@ -94,10 +94,10 @@ def test_what_is_no_picture_in_colour_is_one_line(tmp_path: Path) -> None:
 
 
 def test_another_shape_than_the_films_is_one_line() -> None:
-    samples = Reference(picture(), frame=0).read()
-    check_shape("x", samples, 1920, 1280)
+    size = Reference(picture(), frame=0).check()
+    check_shape("x", size, 1920, 1280)
     with pytest.raises(BadReference, match="same shape"):
-        check_shape("x", samples, 1920, 800)
+        check_shape("x", size, 1920, 800)
 
 
 @pytest.mark.parametrize(("frame", "time"), [(1, 2.0), (-1, None), (None, float("nan"))])

@@ -108,7 +108,7 @@ def learn(given: Given, canvas: HostCanvas, L: Plane, eyes: Eyes) -> Lesson | No
         width, height = canvas.frame.width, canvas.frame.height
         if canvas.turns % 2:
             width, height = height, width
-        check_shape(given.reference.name, samples, width, height)
+        check_shape(given.reference.name, samples.shape[:2], width, height)
         colorspace = canvas.encoding.encoding.colorspace
         found = aligned(shown(samples, L.shape, colorspace), L)
         if found is not None:

@@ -77,12 +77,22 @@ class Reference:
 
     def read(self) -> NDArray[np.float32]:
         """Returns (H, W, 4) float32, 0..1: R, G, B, alpha, upright. Raises BadReference."""
-        return _checked(self.name, _read(self.picture, self.name))
+        return _samples_of(self._stored())
+
+    def check(self) -> tuple[int, int]:
+        """Returns its (H, W), upright. Raises BadReference for what `read` cannot use."""
+        height, width = self._stored().shape[:2]
+        return height, width
+
+    def _stored(self) -> NDArray[Any]:
+        stored = _read(self.picture, self.name)
+        _check_stored(self.name, stored)
+        return stored
 
 
-def check_shape(name: str, samples: NDArray[np.float32], width: int, height: int) -> None:
-    """Raises BadReference where a still of a frame has another shape than the film."""
-    rows, columns = samples.shape[:2]
+def check_shape(name: str, size: tuple[int, int], width: int, height: int) -> None:
+    """Raises BadReference where a still of a frame, of (H, W), has another shape than the film."""
+    rows, columns = size
     if abs(math.log(columns / rows * height / width)) > ASPECT:
         raise BadReference(
             f"{name} is {columns}x{rows}, and the film is {width}x{height}: a still of a frame"
@@ -194,30 +204,31 @@ def _deep(path: Path) -> NDArray[Any] | None:
     return cv2.cvtColor(stored, cv2.COLOR_BGRA2RGBA if stored.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
-def _checked(name: str, stored: NDArray[Any]) -> NDArray[np.float32]:
-    """Returns (H, W, 4) float32, 0..1. Raises BadReference."""
+def _check_stored(name: str, stored: NDArray[Any]) -> None:
+    """Raises BadReference for samples that are no picture in colour."""
     kinds = (np.uint8, np.uint16)
     if stored.ndim != 3 or stored.shape[2] not in (3, 4) or stored.dtype not in kinds:
         raise BadReference(
             f"{name} is {stored.dtype} {stored.shape}: expected (H, W, 3) or (H, W, 4) of uint8 or"
             " uint16"
         )
-    rows, columns, channels = stored.shape
+    rows, columns = stored.shape[:2]
     if min(rows, columns) < LEAST_SIDE:
         raise BadReference(f"{name} is {columns}x{rows}: {LEAST_SIDE} pixels a side are the least")
-    samples = np.ones((rows, columns, 4), np.float32)
-    np.multiply(stored, np.float32(1 / np.iinfo(stored.dtype).max), out=samples[..., :channels])
+    scale = min(1.0, 128 / max(rows, columns))
+    small = cv2.resize(stored, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    samples = _samples_of(small)
     if not samples[..., 3].any():
         raise BadReference(f"{name} is transparent everywhere")
-    _check_colored(name, samples)
-    return samples
-
-
-def _check_colored(name: str, samples: NDArray[np.float32]) -> None:
-    """Raises BadReference for a picture without colour."""
-    scale = min(1.0, 128 / max(samples.shape[:2]))
-    small = cv2.resize(samples, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    lab = cv2.cvtColor(np.ascontiguousarray(small[..., :3]), cv2.COLOR_RGB2Lab)
-    chroma = np.hypot(lab[..., 1], lab[..., 2])[small[..., 3] > 0.1]
+    lab = cv2.cvtColor(np.ascontiguousarray(samples[..., :3]), cv2.COLOR_RGB2Lab)
+    chroma = np.hypot(lab[..., 1], lab[..., 2])[samples[..., 3] > 0.1]
     if chroma.size and np.percentile(chroma, 99) < GREY:
         raise BadReference(f"{name} is grey: a reference has to be in colour")
+
+
+def _samples_of(stored: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns (H, W, 4) float32, 0..1."""
+    rows, columns, channels = stored.shape
+    samples = np.ones((rows, columns, 4), np.float32)
+    np.multiply(stored, np.float32(1 / np.iinfo(stored.dtype).max), out=samples[..., :channels])
+    return samples

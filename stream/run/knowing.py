@@ -89,12 +89,12 @@ def check_readable(references: Sequence[Reference], source: Source) -> None:
     """Reads every reference once, so that what is wrong with one is said before the work."""
 
     def check(reference: Reference) -> None:
-        samples = reference.read()
+        size = reference.check()
         if reference.belongs:
             width, height = source.info.width, source.info.height
-            if (samples.shape[1] < samples.shape[0]) != (width < height):
+            if (size[1] < size[0]) != (width < height):
                 width, height = height, width  # a film may be turned; `learn` knows
-            check_shape(reference.name, samples, width, height)
+            check_shape(reference.name, size, width, height)
 
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(check, references):
