@@ -55,6 +55,11 @@ class Address:
     has_viewers: ClassVar[bool] = False  # watched as it is sent, so pictures must come in time
     follows_keys: ClassVar[bool] = False  # viewers ask for key frames, or need none
 
+    @property
+    def place(self) -> Path | None:
+        """The file or folder of this machine that an output of this kind writes."""
+        return None
+
     def __str__(self) -> str:
         return shown_url(self.text)
 
@@ -64,6 +69,10 @@ class LocalFile(Address):
     """A file by its path; a folder until its films are listed."""
 
     path: Path
+
+    @property
+    def place(self) -> Path:
+        return self.path
 
     def __str__(self) -> str:
         return str(self.path)
@@ -178,6 +187,10 @@ class Hls(Address):
     """`hls:FOLDER`: a playlist with segments."""
 
     folder: Path
+
+    @property
+    def place(self) -> Path:
+        return self.folder
 
 
 @dataclass(frozen=True)

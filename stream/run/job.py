@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kinemacolor.stream.address import (
-    PICTURES,
-    Hls,
-    ImageSequence,
     LocalFile,
     Pipe,
     SinkAddress,
@@ -24,6 +20,7 @@ from kinemacolor.stream.address import (
 from kinemacolor.stream.errors import BadSink, BadSource, SourceNotFound
 from kinemacolor.stream.options import LiveOptions
 from kinemacolor.stream.sinks.partial import is_partial
+from kinemacolor.stream.sources.pictures import pictures_in
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +84,7 @@ def plan_jobs(
     for text in sources:
         source = parse_source(text)
         if sequence and isinstance(source, LocalFile) and source.path.is_dir():
-            found.append(_pictures_in(source.path))
+            found.append(pictures_in(source.path))
         elif isinstance(source, LocalFile) and source.path.is_dir():
             found += _films_in(source.path)
             many = True
@@ -112,11 +109,7 @@ def plan_jobs(
 
 def _alone(job: Job) -> Job:
     """Returns the job, if no output is its source, or another output. Raises BadSink."""
-    places = [
-        sink.path if isinstance(sink, LocalFile) else sink.folder
-        for sink in job.sinks
-        if isinstance(sink, LocalFile | Hls)
-    ]
+    places = [sink.place for sink in job.sinks if sink.place is not None]
     for number, place in enumerate(places):
         if place.resolve() in (other.resolve() for other in places[:number]):
             raise BadSink(f"{place} is given twice as an output")
@@ -172,15 +165,6 @@ def _checked(jobs: list[Job]) -> list[Job]:
             raise BadSink(f"{both} would both become {sink}: colorize them apart")
         sources[sink] = job.source
     return jobs
-
-
-def _pictures_in(folder: Path) -> ImageSequence:
-    """The pictures of a folder as one film: those of its commonest suffix."""
-    suffixes = Counter(p.suffix for p in folder.iterdir() if p.suffix.lower() in PICTURES)
-    if not suffixes:
-        raise BadSource(f"no picture in the folder {folder}")
-    name = f"*{suffixes.most_common(1)[0][0]}"
-    return ImageSequence(str(folder), folder, name)
 
 
 def _films_in(folder: Path) -> list[LocalFile]:

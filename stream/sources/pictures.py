@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +15,7 @@ import av.error
 import numpy as np
 from av.video.frame import supported_np_pix_fmts
 from kinemacolor.engine.color import LUMA_WEIGHTS
-from kinemacolor.stream.address import ImageSequence, file_url
+from kinemacolor.stream.address import PICTURES, ImageSequence, file_url
 from kinemacolor.stream.color.frames import plane_view
 from kinemacolor.stream.errors import BadSource, SourceNotFound
 from kinemacolor.stream.media import Item, Source, SourceInfo
@@ -145,3 +146,12 @@ def _open(path: Path) -> Any:
     for stream in container.streams.video:
         stream.codec_context.options = _DECODER_OPTIONS.get(path.suffix.lower(), {})
     return container
+
+
+def pictures_in(folder: Path) -> ImageSequence:
+    """The pictures of a folder as one film: those of its commonest suffix. Raises BadSource."""
+    suffixes = Counter(p.suffix for p in folder.iterdir() if p.suffix.lower() in PICTURES)
+    if not suffixes:
+        raise BadSource(f"no picture in the folder {folder}")
+    name = f"*{suffixes.most_common(1)[0][0]}"
+    return ImageSequence(str(folder), folder, name)
