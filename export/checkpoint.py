@@ -72,7 +72,8 @@ def read(path: Path, *, network: str | None = None) -> tuple[Position, dict[str,
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        if path.is_file() and path.suffix.lower() in WEIGHTS:
+        foreign = path.suffix.lower() in WEIGHTS and path.suffix != Path(FILE).suffix
+        if path.is_file() and foreign:
             raise CheckpointError(
                 f"{path} holds weights of another program: kinemacolor models import {path} "
                 "-o FILE.onnx makes a model of it"

@@ -79,7 +79,10 @@ def test_silent_connections_end_and_are_few(monkeypatch: pytest.MonkeyPatch) -> 
     """A thousand of them used up the descriptors, and RTSP took no more viewers."""
     monkeypatch.setattr(metrics_module, "TIMEOUT_SECONDS", 1.0)
     source = open_source("test:64x48@25#1")
-    with Metrics(":0", Stats(), source=source) as metrics, contextlib.ExitStack() as stack:
+    with (
+        contextlib.closing(Metrics(":0", Stats(), source)) as metrics,
+        contextlib.ExitStack() as stack,
+    ):
         silent = [
             stack.enter_context(socket.create_connection(("127.0.0.1", metrics.port), timeout=10))
             for _ in range(40)

@@ -107,7 +107,7 @@ class Tee(Sink):
         try:
             self._end(Closed())
         finally:
-            kept = [branch.abandon(keep=keep) for branch in self._branches]
+            kept = [branch.end_early(keep=keep) for branch in self._branches]
         return next((path for path in kept if path is not None), None)
 
     def _failure(self) -> BaseException:
@@ -184,7 +184,7 @@ class _Branch:
         except _FAILURES as error:
             self._fail(error)
 
-    def abandon(self, *, keep: bool) -> Path | None:
+    def end_early(self, *, keep: bool) -> Path | None:
         if self.state == "failed":
             return None
         self.state = "stopped"
